@@ -1,0 +1,36 @@
+"""The core of kormos: protocols, registry, objective, fit loop.
+
+Importing it loads no backend; what needs Keras is in `kormos_core.objective`,
+`kormos_core.optimizer`, `kormos_core.training` and `kormos_core.model`.
+"""
+
+from kormos_core.capabilities import API_VERSION, SolverSpec
+from kormos_core.errors import KormosError
+from kormos_core.protocols import (
+    HVP,
+    BatchOptimizer,
+    Bounds,
+    Callback,
+    Counts,
+    Objective,
+    StopSolve,
+)
+from kormos_core.registry.hookspecs import hookimpl, hookspec
+from kormos_core.result import Result, Status
+
+__all__ = [
+    "API_VERSION",
+    "HVP",
+    "BatchOptimizer",
+    "Bounds",
+    "Callback",
+    "Counts",
+    "KormosError",
+    "Objective",
+    "Result",
+    "SolverSpec",
+    "Status",
+    "StopSolve",
+    "hookimpl",
+    "hookspec",
+]

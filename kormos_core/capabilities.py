@@ -1,0 +1,118 @@
+"""What a solver is, needs and supports: data with safe defaults."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, final, get_args
+
+__all__ = ["API_VERSION", "Kind", "Need", "SolverSpec", "Support"]
+
+API_VERSION = 1
+"""Version of the plugin interface that this core speaks."""
+
+Kind = Literal["batch", "least-squares", "global", "stochastic"]
+Need = Literal["value", "grad", "hvp", "hessian", "residuals"]
+Support = Literal["bounds", "constraints", "stop", "resume", "in-graph", "chunk"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolverSpec:
+    """One solver as its plugin declares it; what is not declared is not there.
+
+    Attributes
+    ----------
+    name : str
+        Method name within the plugin's namespace, in lower case: ``"l-bfgs-b"``.
+    factory : str
+        Where the solver's dataclass is: ``"package.module:Class"``; imported at first
+        use, so that listing solvers stays cheap.
+    summary : str
+        One line: what the method is and when to use it.
+    kind : {"batch", "least-squares", "global", "stochastic"}
+        What class of problem it solves.
+    needs : frozenset of {"value", "grad", "hvp", "hessian", "residuals"}
+        What it evaluates.
+    supports : frozenset of {"bounds", "constraints", "stop", "resume", "in-graph", "chunk"}
+        What it honours.
+    backends : frozenset of str
+        Keras backends it runs on; empty means every one.
+    dtypes : frozenset of str
+        Parameter dtypes it is meant for.
+    aliases : tuple of str
+        Further names, without namespace, in any case.
+    default : bool
+        Whether the bare namespace means this solver.
+    dense_matrices : int
+        Number of n x n float64 matrices it keeps; 0 for solvers of linear memory.
+    max_parameters : int or None
+        Largest n it accepts, or None.
+    tolerates_nonfinite : bool
+        Whether it recovers by itself from a trial point with a NaN or infinite loss;
+        otherwise such a point ends the solve.
+    citation : str
+        Source of the algorithm: authors, title, year, DOI.
+    api_version : int
+        Version of the plugin interface it was written for.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+    kind: Kind = "batch"
+    needs: frozenset[Need] = frozenset({"value"})
+    supports: frozenset[Support] = frozenset()
+    backends: frozenset[str] = frozenset()
+    dtypes: frozenset[str] = frozenset({"float64"})
+    aliases: tuple[str, ...] = ()
+    default: bool = False
+    dense_matrices: int = 0
+    max_parameters: int | None = None
+    tolerates_nonfinite: bool = False
+    citation: str = ""
+    api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that could not be honored."""
+        _check_name("solver name", self.name)
+        if self.name != self.name.lower():
+            message = f"solver name {self.name!r} is not usable. A name is in lower case."
+            raise ValueError(message)
+        if not isinstance(self.aliases, tuple):
+            message = (
+                f"aliases {self.aliases!r} of solver {self.name!r} are not usable. "
+                "They are a tuple of strings."
+            )
+            raise TypeError(message)
+        for alias in self.aliases:
+            _check_name(f"alias of solver {self.name!r}:", alias)
+        if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.factory):
+            message = (
+                f"factory {self.factory!r} of solver {self.name!r} is not usable. "
+                "It has the form 'package.module:Class'."
+            )
+            raise ValueError(message)
+        if self.api_version > API_VERSION:
+            return  # the words of a later interface are not for this one to judge
+        _check_words("kind", {self.kind}, get_args(Kind), self.name)
+        _check_words("needs", self.needs, get_args(Need), self.name)
+        _check_words("supports", self.supports, get_args(Support), self.name)
+
+
+def _check_name(what: str, name: str) -> None:
+    if not re.fullmatch(r"[^\s:>,]+", name):
+        message = (
+            f"{what} {name!r} is not usable. "
+            "It holds no blank, colon, comma or '>'; the namespace is the entry point's."
+        )
+        raise ValueError(message)
+
+
+def _check_words(
+    field: str, words: frozenset[str] | set[str], allowed: tuple[str, ...], solver: str
+) -> None:
+    unknown = sorted(set(words) - set(allowed))
+    if unknown:
+        message = f"unknown {field} {unknown} of solver {solver!r}. Allowed: {', '.join(allowed)}."
+        raise ValueError(message)

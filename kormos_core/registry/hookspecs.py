@@ -1,0 +1,35 @@
+"""What a plugin may implement, as pluggy specifications."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kormos_core.capabilities import SolverSpec
+
+__all__ = ["hookimpl", "hookspec", "kormos_solvers"]
+
+hookspec = pluggy.HookspecMarker("kormos")
+"""Marks a specification of a hook; for the core alone."""
+
+hookimpl = pluggy.HookimplMarker("kormos")
+"""Marks a plugin's implementation of a hook."""
+
+
+@hookspec
+def kormos_solvers() -> Iterable[SolverSpec]:
+    """Declare the solvers of a plugin.
+
+    The module that implements it is cheap to import: no backend, no solver library.
+    What a solver needs is imported when its factory is first used.
+
+    Returns
+    -------
+    iterable of SolverSpec
+        The solvers, their names unique within the plugin; the first is listed first.
+    """
+    raise NotImplementedError

@@ -1,0 +1,175 @@
+"""Load plugins one by one, so that a broken one hurts only itself.
+
+pluggy's own loader silently drops the second distribution of one name and stops at the
+first plugin that raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import traceback
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from kormos_core.capabilities import API_VERSION, SolverSpec
+from kormos_core.errors import PluginError
+from kormos_core.registry import hookspecs
+from kormos_core.registry.discovery import first_copies, origin
+from kormos_core.registry.plugin import Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
+
+    from kormos_core.registry.settings import PluginSettings
+
+__all__ = ["collect_solvers", "load_plugins"]
+
+
+def load_plugins(
+    entry_points: Iterable[EntryPoint], settings: PluginSettings
+) -> tuple[Plugin, ...]:
+    """Load each plugin by itself and record what became of it.
+
+    Parameters
+    ----------
+    entry_points : iterable of EntryPoint
+        In the order of ``sys.path``; of two copies of one distribution the first counts.
+    settings : PluginSettings
+        Which of them may load.
+
+    Returns
+    -------
+    tuple of Plugin
+        One for each entry point, sorted by namespace and distribution.
+
+    Raises
+    ------
+    SettingError
+        When `settings` names a plugin which nobody knows.
+    """
+    claims = list(first_copies(entry_points))
+    settings.check_names(name for claim in claims for name in (claim.name, origin(claim)[0]))
+    plugins = sorted(
+        (_load(claim, settings) for claim in claims),
+        key=lambda plugin: (plugin.namespace, plugin.distribution),
+    )
+    return tuple(_mark_conflicts(plugins))
+
+
+def collect_solvers(target: object) -> list[SolverSpec]:
+    """Call the hook of one plugin and check what it declares.
+
+    Parameters
+    ----------
+    target : object
+        The plugin's module, or another object with the hook.
+
+    Returns
+    -------
+    list of SolverSpec
+        In the plugin's own order.
+
+    Raises
+    ------
+    PluginError
+        When it has no hook, or declares what cannot be used.
+    pluggy.PluginValidationError
+        When it implements a hook that does not exist.
+    """
+    manager = pluggy.PluginManager("kormos")
+    manager.add_hookspecs(hookspecs)
+    manager.register(target)
+    manager.check_pending()
+    if not manager.hook.kormos_solvers.get_hookimpls():
+        message = (
+            f"{getattr(target, '__name__', target)!r} does not implement the hook "
+            "'kormos_solvers'. Mark a function of that name with kormos_core.hookimpl."
+        )
+        raise PluginError(message)
+    answers = manager.hook.kormos_solvers()
+    if not answers:
+        message = "kormos_solvers returned None. It returns an iterable of SolverSpec."
+        raise PluginError(message)
+    solvers = [spec for answer in answers for spec in answer]
+    _check(solvers)
+    return solvers
+
+
+def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
+    distribution, version = origin(entry_point)
+    plugin = Plugin(
+        namespace=entry_point.name.lower(),
+        distribution=distribution,
+        version=version,
+        target=entry_point.value,
+    )
+    if forbidden := settings.why_not(plugin.namespace, distribution):
+        return dataclasses.replace(plugin, status="disabled", reason=forbidden)
+    try:
+        _check_namespace(plugin.namespace)
+        solvers = collect_solvers(entry_point.load())
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        return dataclasses.replace(
+            plugin,
+            status="broken",
+            reason=str(error)
+            if isinstance(error, PluginError)
+            else f"{type(error).__name__}: {error}",
+            traceback=traceback.format_exc(),
+        )
+    return dataclasses.replace(
+        plugin,
+        solvers=tuple(spec for spec in solvers if spec.api_version <= API_VERSION),
+        skipped=tuple(spec for spec in solvers if spec.api_version > API_VERSION),
+    )
+
+
+def _mark_conflicts(plugins: list[Plugin]) -> Iterable[Plugin]:
+    claims = Counter(plugin.namespace for plugin in plugins if plugin.status != "disabled")
+    for plugin in plugins:
+        if plugin.status == "disabled" or claims[plugin.namespace] == 1:
+            yield plugin
+            continue
+        rivals = [
+            other.label
+            for other in plugins
+            if other is not plugin
+            and other.namespace == plugin.namespace
+            and other.status != "disabled"
+        ]
+        reason = f"the namespace {plugin.namespace!r} is also claimed by {', '.join(rivals)}"
+        if plugin.reason:
+            reason = f"{reason}; {plugin.reason}"
+        yield dataclasses.replace(plugin, status="conflict", reason=reason)
+
+
+def _check_namespace(namespace: str) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", namespace):
+        message = (
+            f"the entry point's name {namespace!r} is not usable as a namespace. "
+            "It holds letters, digits, hyphens and underscores."
+        )
+        raise PluginError(message)
+
+
+def _check(solvers: list[SolverSpec]) -> None:
+    for spec in solvers:
+        if not isinstance(spec, SolverSpec):
+            message = (
+                f"kormos_solvers gave {spec!r} of type {type(spec).__name__}. "
+                "It gives objects of type SolverSpec alone."
+            )
+            raise PluginError(message)
+    names = Counter(spec.name for spec in solvers)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        message = f"solvers are declared twice: {twice}. A name is unique within its plugin."
+        raise PluginError(message)
+    defaults = [spec.name for spec in solvers if spec.default]
+    if len(defaults) > 1:
+        message = f"more than one solver is the default: {defaults}. Mark at most one."
+        raise PluginError(message)
