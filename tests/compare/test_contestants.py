@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from kormos_core.compare.contestants import find_contestants
+from kormos_core.errors import UnknownSolverError, UnsupportedError
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [("scipy:cg", "scipy:cg"), ("L-BFGS-B", "scipy:l-bfgs-b"), ("scipy", "scipy:l-bfgs-b")],
+)
+def test_a_solver_is_found_by_full_name_alias_and_namespace(name, full):
+    (contestant,) = find_contestants([name])
+
+    assert contestant.name == full
+    assert contestant.registered is not None
+
+
+@pytest.mark.parametrize("name", ["adam", "Adam", "sgd", "rmsprop"])
+def test_a_name_that_keras_knows_stays_kerass(name):
+    (contestant,) = find_contestants([name])
+
+    assert contestant.name == name.lower()
+    assert contestant.registered is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scipy:lbfgs", "unknown solver 'scipy:lbfgs'. Did you mean 'scipy:l-bfgs-b'"),
+        ("newtoncg", "Did you mean 'newton-cg'|Did you mean 'scipy:newton-cg'"),
+        ("adm", "Keras's own optimizers may stand in the list too. Did you mean 'adam'"),
+        ("tfp:l-bfgs", "pip install kormos-tfp"),
+        ("lossscaleoptimizer", "unknown solver 'lossscaleoptimizer'"),
+    ],
+)
+def test_an_unknown_solver_is_told_with_the_nearest_names(name, said):
+    with pytest.raises(UnknownSolverError, match=said):
+        find_contestants(["scipy:cg", name])
+
+
+def test_a_chain_is_refused():
+    with pytest.raises(UnsupportedError, match="chains of solvers are not available yet"):
+        find_contestants(["adam>scipy:cg"])
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(UnknownSolverError, match="the list is empty"):
+        find_contestants([])
