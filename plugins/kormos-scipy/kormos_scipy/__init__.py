@@ -1,0 +1,29 @@
+"""The 15 methods of `scipy.optimize.minimize` as solvers for kormos.
+
+Importing this module loads neither SciPy nor NumPy; a solver's class does, at its first
+use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kormos_core import hookimpl
+from kormos_scipy.specs import SPECS
+
+if TYPE_CHECKING:
+    from kormos_core import SolverSpec
+
+__all__ = ["kormos_solvers"]
+
+
+@hookimpl
+def kormos_solvers() -> tuple[SolverSpec, ...]:
+    """Declare SciPy's methods to kormos.
+
+    Returns
+    -------
+    tuple of SolverSpec
+        One for each method of `scipy.optimize.minimize`, SciPy's own name in lower case.
+    """
+    return tuple(SPECS.values())
