@@ -98,23 +98,27 @@ class Objective(Protocol):
     Laws: deterministic, the same ``x`` gives the same bits; a value and a gradient at
     one ``x`` cost one evaluation; counts are honest; an evaluation may raise
     `StopSolve`, which a solver lets pass.
-
-    Attributes
-    ----------
-    size : int
-        Number of parameters n.
-    bounds : Bounds or None
-        Box that every evaluated point should respect, or None.
-    constraints : tuple
-        General constraints in the solver library's own form; usually empty.
-    counts : Counts
-        Evaluations so far.
     """
 
-    size: int
-    bounds: Bounds | None
-    constraints: tuple[Any, ...]
-    counts: Counts
+    @property
+    def size(self) -> int:
+        """Number of parameters n."""
+        ...
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Box that every evaluated point should respect, or None."""
+        ...
+
+    @property
+    def constraints(self) -> tuple[Any, ...]:
+        """General constraints in the solver library's own form; usually empty."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """Evaluations so far."""
+        ...
 
     def value(self, x: NDArray[np.float64], /) -> float:
         """Return the loss at ``x``, shape (n,)."""

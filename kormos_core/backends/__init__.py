@@ -1,0 +1,44 @@
+"""The seam to Keras's backends; each backend is named in one module only."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import cast
+
+import keras
+
+from kormos_core.backends.protocol import Backend, BatchFunction, HVPKind
+from kormos_core.errors import UnsupportedError
+
+__all__ = ["Backend", "BatchFunction", "HVPKind", "current_backend"]
+
+_MODULES = {"tensorflow": "kormos_core.backends.tensorflow"}
+
+
+@functools.cache
+def _load(name: str) -> Backend:
+    if name not in _MODULES:
+        message = (
+            f"the Keras backend {name!r} is not supported. "
+            f"Supported: {', '.join(sorted(_MODULES))}. "
+            "Set the environment variable KERAS_BACKEND before Keras is imported."
+        )
+        raise UnsupportedError(message)
+    return cast("Backend", importlib.import_module(_MODULES[name]).BACKEND)
+
+
+def current_backend() -> Backend:
+    """Return the module of the backend that Keras runs on.
+
+    Returns
+    -------
+    Backend
+        What compiles and differentiates on this backend.
+
+    Raises
+    ------
+    UnsupportedError
+        If kormos has no module for the backend.
+    """
+    return _load(keras.config.backend())

@@ -1,0 +1,116 @@
+"""Training data of every form that `keras.Model.fit` takes, as batches to sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from kormos_core.data.arrays import (
+    DEFAULT_BATCH_SIZE,
+    ArrayBatches,
+    is_arrays,
+    normalize,
+    split_off_validation,
+)
+from kormos_core.data.batches import Batch, Batches, count_samples
+from kormos_core.data.streams import StreamBatches
+from kormos_core.data.weights import class_to_sample_weight
+from kormos_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DEFAULT_BATCH_SIZE",
+    "ArrayBatches",
+    "Batch",
+    "Batches",
+    "StreamBatches",
+    "adapt",
+    "count_samples",
+    "is_arrays",
+    "normalize",
+    "split_off_validation",
+]
+
+
+def adapt(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    batch_size: int | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    steps: int | None = None,
+    float_dtype: str = "float32",
+) -> Batches:
+    """Adapt whatever `keras.Model.fit` takes to batches that can be swept repeatedly.
+
+    Parameters
+    ----------
+    x : structure of array, tf.data.Dataset, keras.utils.PyDataset, iterable or generator
+        Inputs, or a source of batches.
+    y, sample_weight : structure of array, or None
+        Targets and weights; only with arrays.
+    batch_size : int or None
+        Samples in a slice; only with arrays.
+    class_weight : mapping of int to float, or None
+        Weight of each class index; excludes `sample_weight`.
+    steps : int or None
+        Batches that make one sweep.
+    float_dtype : str
+        Dtype that floating arrays take.
+
+    Returns
+    -------
+    Batches
+        The data, as often as wanted.
+
+    Raises
+    ------
+    DataError
+        If the data is empty, endless, unequal in length, or arguments exclude each other.
+    """
+    if x is None:
+        message = "there is no training data: x is None. Pass arrays or a source of batches."
+        raise DataError(message)
+    if not is_arrays(x):
+        extra = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+        given = [name for name, value in extra.items() if value is not None]
+        if given:
+            message = (
+                f"{', '.join(given)} cannot be given beside a {type(x).__name__}, "
+                "which gives its own batches of (x, y, sample_weight). Leave it out."
+            )
+            raise DataError(message)
+        if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
+            message = (
+                f"the training data is not usable: {type(x).__name__}. Allowed are arrays, "
+                "tensors, pandas objects, tf.data.Dataset, PyDataset, iterables of batches "
+                "and generators. Convert it to one of them."
+            )
+            raise DataError(message)
+        return StreamBatches.of(
+            x, steps=steps, class_weight=class_weight, float_dtype=float_dtype
+        )
+    arrays = tuple(normalize(part, float_dtype) for part in (x, y, sample_weight))
+    if class_weight is not None:
+        if sample_weight is not None:
+            message = (
+                "class_weight and sample_weight exclude each other. "
+                "Allowed is one of them. Multiply them into sample_weight."
+            )
+            raise DataError(message)
+        weight = class_to_sample_weight(arrays[1], class_weight, float_dtype)
+        arrays = (arrays[0], arrays[1], weight)
+    batches = ArrayBatches.of(arrays, batch_size)  # type: ignore[arg-type]
+    if steps is None or steps == batches.num_batches:
+        return batches
+    if steps > batches.num_batches or steps < 1:
+        message = (
+            f"steps_per_epoch={steps!r} does not fit the data: it has {batches.num_batches} "
+            "batches. Allowed is 1 to that number. Change steps_per_epoch or batch_size."
+        )
+        raise DataError(message)
+    return ArrayBatches(batches.slices[:steps])

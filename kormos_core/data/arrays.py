@@ -1,0 +1,189 @@
+"""Arrays: moved to the device once, swept in equal slices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import keras
+import numpy as np
+
+from kormos_core.backends import current_backend
+from kormos_core.data.batches import Batch, count_samples
+from kormos_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DEFAULT_BATCH_SIZE", "ArrayBatches", "is_arrays", "normalize", "split_off_validation"]
+
+DEFAULT_BATCH_SIZE = 32_768
+"""Most samples in a slice where the user names no batch size.
+
+Large enough that small and medium data is one slice, which compiles to the fastest
+program; small enough that a deep model's activations stay within some gigabytes.
+"""
+
+
+def is_arrays(x: Any) -> bool:
+    """Tell whether every leaf of a structure is an array, a tensor or a pandas object."""
+    if x is None or _is_scalars(x):
+        return True
+    return all(
+        leaf is None or (hasattr(leaf, "shape") and not hasattr(leaf, "element_spec"))
+        for leaf in keras.tree.flatten(x)
+    )
+
+
+def _is_scalars(x: Any) -> bool:
+    return (
+        isinstance(x, (list, tuple))
+        and bool(x)
+        and all(isinstance(item, (int, float, str, bool)) for item in x)
+    )
+
+
+def normalize(structure: Any, float_dtype: str | None) -> Any:
+    """Turn pandas objects and array-likes into arrays, floats into `float_dtype`.
+
+    Parameters
+    ----------
+    structure : structure of array-like, or None
+        NumPy arrays, backend tensors, pandas frames and series, lists of numbers. A
+        series becomes a column, as in `keras.Model.fit`.
+    float_dtype : str or None
+        Dtype that floating leaves take, or None to leave them; integers, booleans and
+        strings stay.
+
+    Returns
+    -------
+    structure of ndarray or tensor, or None
+        The same structure.
+    """
+    if structure is None:
+        return None
+    if _is_scalars(structure):
+        structure = np.asarray(structure)
+    return keras.tree.map_structure(lambda leaf: _normalize_leaf(leaf, float_dtype), structure)
+
+
+def _normalize_leaf(leaf: Any, float_dtype: str | None) -> Any:
+    if leaf is None:
+        return None
+    if hasattr(leaf, "to_numpy"):
+        leaf = leaf.to_numpy()
+        leaf = leaf[:, None] if leaf.ndim == 1 else leaf
+    if keras.ops.is_tensor(leaf):
+        floating = "float" in keras.backend.standardize_dtype(leaf.dtype)
+        return keras.ops.cast(leaf, float_dtype) if floating and float_dtype else leaf
+    leaf = np.asarray(leaf)
+    return leaf.astype(float_dtype, copy=False) if float_dtype and leaf.dtype.kind == "f" else leaf
+
+
+def split_off_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[Any, Any]:
+    """Set the last part of the samples apart, as `keras.Model.fit` does.
+
+    Parameters
+    ----------
+    arrays : tuple of (x, y, sample_weight)
+        Structures of arrays.
+    fraction : float
+        Share of the samples to set apart, strictly between 0 and 1.
+
+    Returns
+    -------
+    tuple of (training arrays, validation arrays)
+        Each a tuple of (x, y, sample_weight).
+
+    Raises
+    ------
+    DataError
+        If either part would be empty.
+    """
+    if not 0.0 < fraction < 1.0:
+        message = (
+            f"validation_split is out of range: {fraction!r}. "
+            "Allowed is a number strictly between 0 and 1. Leave it out to validate on nothing."
+        )
+        raise DataError(message)
+    total = count_samples(*arrays)
+    at = math.floor(total * (1.0 - fraction))
+    if at in {0, total}:
+        message = (
+            f"validation_split={fraction!r} of {total} samples leaves one part empty. "
+            "Training and validation need at least one sample each. Choose another fraction."
+        )
+        raise DataError(message)
+    return _cut(arrays, slice(0, at)), _cut(arrays, slice(at, total))
+
+
+def _cut(structure: Any, part: slice) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else leaf[part], structure
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ArrayBatches:
+    """Slices of arrays that stay on the device (`Batches`).
+
+    Attributes
+    ----------
+    slices : tuple of Batch
+        Consecutive slices; only the last may be shorter.
+    """
+
+    slices: tuple[Batch, ...]
+
+    @classmethod
+    def of(cls, arrays: tuple[Any, Any, Any], batch_size: int | None) -> ArrayBatches:
+        """Cut arrays into slices and move them to the device.
+
+        Parameters
+        ----------
+        arrays : tuple of (x, y, sample_weight)
+            Structures of arrays or tensors with one first axis.
+        batch_size : int or None
+            Samples in a slice. None takes all of them, or equal slices of at most
+            `DEFAULT_BATCH_SIZE` samples where there are more.
+
+        Returns
+        -------
+        ArrayBatches
+            The slices.
+
+        Raises
+        ------
+        DataError
+            If the batch size is not a positive integer or arrays differ in length.
+        """
+        total = count_samples(*arrays)
+        if batch_size is None:
+            batch_size = math.ceil(total / math.ceil(total / DEFAULT_BATCH_SIZE))
+        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+            message = (
+                f"batch_size is not usable: {batch_size!r}. "
+                "Allowed is a positive integer, or None for the default. Pass one of them."
+            )
+            raise DataError(message)
+        backend = current_backend()
+        slices = []
+        for start in range(0, total, int(batch_size)):
+            stop = min(start + int(batch_size), total)
+            x, y, weight = keras.tree.map_structure(
+                lambda leaf, a=start, b=stop: None if leaf is None else backend.to_device(leaf[a:b]),
+                arrays,
+            )
+            slices.append(Batch(x, y, weight, stop - start))
+        return cls(tuple(slices))
+
+    @property
+    def num_batches(self) -> int:
+        """Slices in one sweep."""
+        return len(self.slices)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the slices once."""
+        return iter(self.slices)

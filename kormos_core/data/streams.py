@@ -1,0 +1,230 @@
+"""Streams: data that comes in batches and is gone through again on every sweep."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import keras
+import numpy as np
+import psutil
+
+from kormos_core.backends import current_backend
+from kormos_core.data.batches import Batch, count_samples
+from kormos_core.data.weights import class_to_sample_weight
+from kormos_core.errors import DataError
+
+__all__ = ["StreamBatches"]
+
+MAX_CACHED_BATCHES = 1_000_000
+"""Batches after which a generator without `steps_per_epoch` counts as endless."""
+
+_END = object()
+
+_COMPARED = 8  # samples: enough to notice a shuffle, too few to cost anything
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StreamBatches:
+    """Batches read anew from their source on every sweep (`Batches`).
+
+    Attributes
+    ----------
+    source : iterable
+        Gives ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, the same on each pass.
+    num_batches : int or None
+        Batches in one sweep, where it is known.
+    class_weight : mapping or None
+        Weight of each class index.
+    float_dtype : str
+        Dtype of the class weights.
+    seen : list
+        Fingerprint of the first batch, once there has been a sweep.
+    """
+
+    source: Iterable[Any]
+    num_batches: int | None
+    class_weight: Mapping[int, float] | None
+    float_dtype: str
+    seen: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        source: Any,
+        *,
+        steps: int | None,
+        class_weight: Mapping[int, float] | None,
+        float_dtype: str,
+    ) -> StreamBatches:
+        """Adapt a source of batches.
+
+        Parameters
+        ----------
+        source : tf.data.Dataset, keras.utils.PyDataset, iterable or iterator
+            An iterator is read once and kept; all else is gone through again on each
+            sweep, so that memory grows with the batch and not with the data.
+        steps : int or None
+            Batches that make one sweep (`steps_per_epoch`); None for all.
+        class_weight : mapping or None
+            Weight of each class index.
+        float_dtype : str
+            Dtype of the class weights.
+
+        Returns
+        -------
+        StreamBatches
+            The adapted source.
+
+        Raises
+        ------
+        DataError
+            If the source is endless and `steps` is None, or `steps` is not positive.
+        """
+        if steps is not None and steps < 1:
+            message = (
+                f"steps_per_epoch is not usable: {steps!r}. "
+                "Allowed is a positive integer, or None for all batches. Pass one of them."
+            )
+            raise DataError(message)
+        source, num_batches = _repeatable(source, steps)
+        return cls(source, num_batches, class_weight, float_dtype)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the source once, with one batch alive at a time."""
+        items = iter(self.source)
+        count = 0
+        while (item := next(items, _END)) is not _END:
+            batch = self._batch(item)
+            del item
+            if count == 0:
+                self._compare(batch)
+            count += 1
+            yield batch
+            del batch  # or it would stay while the next one is read
+        if count == 0:
+            message = (
+                "the training data gave no batch. At least one is needed on every sweep. "
+                "Pass data that can be gone through more than once."
+            )
+            raise DataError(message)
+        if self.num_batches is not None and count < self.num_batches:
+            raise DataError(_too_few(count, self.num_batches))
+
+    def _compare(self, batch: Batch) -> None:
+        """See that this sweep begins as the first one did."""
+        mark = b"".join(
+            np.ascontiguousarray(keras.ops.convert_to_numpy(leaf[:_COMPARED])).tobytes()
+            for leaf in keras.tree.flatten(batch.arrays)
+            if leaf is not None
+        )
+        if not self.seen:
+            self.seen.append(mark)
+        elif self.seen[0] != mark:
+            message = (
+                "the training data changes from sweep to sweep: another first batch. A solver "
+                "needs the same batches in the same order each time. Take out what shuffles or "
+                "augments, or fix it, such as shuffle(..., reshuffle_each_iteration=False)."
+            )
+            raise DataError(message)
+
+    def _batch(self, item: Any) -> Batch:
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(item)
+        if self.class_weight is not None:
+            if weight is not None:
+                message = (
+                    "class_weight and sample weights in the data exclude each other. "
+                    "Allowed is one of them. Drop one."
+                )
+                raise DataError(message)
+            weight = class_to_sample_weight(y, self.class_weight, self.float_dtype)
+        backend = current_backend()
+        x, y, weight = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else backend.to_device(leaf), (x, y, weight)
+        )
+        return Batch(x, y, weight, count_samples(x, y, weight))
+
+
+def _repeatable(source: Any, steps: int | None) -> tuple[Iterable[Any], int | None]:
+    if hasattr(source, "cardinality") and hasattr(source, "element_spec"):
+        return _dataset(source, steps)
+    if isinstance(source, keras.utils.PyDataset):
+        return _py_dataset(source, steps)
+    if isinstance(source, Iterator):
+        kept = tuple(itertools.islice(source, steps)) if steps else tuple(_read_all(source))
+        if steps and len(kept) < steps:
+            raise DataError(_too_few(len(kept), steps))
+        return kept, len(kept)
+    return (_Head(source, steps), steps) if steps else (source, None)
+
+
+def _dataset(source: Any, steps: int | None) -> tuple[Iterable[Any], int | None]:
+    cardinality = int(source.cardinality())
+    infinite, unknown = -1, -2
+    if steps is not None:
+        return source.take(steps), steps
+    if cardinality == infinite:
+        raise DataError(_endless("a tf.data.Dataset that repeats for ever"))
+    return source, None if cardinality == unknown else cardinality
+
+
+def _py_dataset(source: Any, steps: int | None) -> tuple[Iterable[Any], int | None]:
+    available = source.num_batches
+    if available is None and steps is None:
+        raise DataError(_endless("a PyDataset without a length"))
+    if available is not None and steps is not None and steps > available:
+        raise DataError(_too_few(available, steps))
+    num_batches = available if steps is None else steps
+    return _Indexed(source, num_batches), num_batches
+
+
+def _too_few(count: int, steps: int) -> str:
+    return (
+        f"the training data ended early: {count} batches of {steps}. Every sweep must give as "
+        "many as steps_per_epoch or the data's own length says. Lower steps_per_epoch."
+    )
+
+
+def _endless(what: str) -> str:
+    return (
+        f"the training data is endless: {what}. A solver sweeps the whole data again and "
+        "again, so it must end. Pass steps_per_epoch."
+    )
+
+
+def _read_all(source: Iterator[Any]) -> Iterator[Any]:
+    limit = psutil.virtual_memory().available // 2
+    held = 0
+    for number, item in enumerate(source):
+        held += sum(_num_bytes(leaf) for leaf in keras.tree.flatten(item))
+        if number >= MAX_CACHED_BATCHES or held > limit:
+            what = f"a generator that had not ended after {number} batches, {held / 2**30:.2f} GiB"
+            raise DataError(_endless(what))
+        yield item
+
+
+def _num_bytes(leaf: Any) -> int:
+    return int(getattr(leaf, "nbytes", 0) or np.asarray(leaf).nbytes)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    source: Any
+    num_batches: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.source[index] for index in range(self.num_batches))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Head:
+    source: Iterable[Any]
+    steps: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self.source), self.steps)

@@ -1,0 +1,35 @@
+"""The objective: a model's whole training loss as a function of one flat vector."""
+
+from kormos_core.objective.bounds import (
+    flat_bounds,
+    model_bounds,
+    project,
+    projected_gradient,
+)
+from kormos_core.objective.build import build_objective, forget_programs
+from kormos_core.objective.curvature import HVP_KINDS
+from kormos_core.objective.function import FunctionObjective
+from kormos_core.objective.layout import Layout
+from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
+from kormos_core.objective.precision import float_dtype, floatx_scope
+from kormos_core.objective.program import Program, Settings
+from kormos_core.objective.statistics import Statistics
+
+__all__ = [
+    "HESSIAN_LIMIT",
+    "HVP_KINDS",
+    "FunctionObjective",
+    "Layout",
+    "ModelObjective",
+    "Program",
+    "Settings",
+    "Statistics",
+    "build_objective",
+    "flat_bounds",
+    "float_dtype",
+    "floatx_scope",
+    "forget_programs",
+    "model_bounds",
+    "project",
+    "projected_gradient",
+]

@@ -1,0 +1,253 @@
+"""The whole training loss of a Keras model as a function of one flat vector.
+
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction (n,),
+``hv`` Hessian-vector product (n,); all float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+import keras
+import numpy as np
+
+from kormos_core.data import ArrayBatches
+from kormos_core.errors import UnsupportedError
+from kormos_core.objective.curvature import (
+    FINITE_DIFFERENCE,
+    HVP_KINDS,
+    CheckedHVP,
+    generic_direction,
+)
+from kormos_core.objective.diagnose import blame_batch, blame_gradient
+from kormos_core.objective.noise import FrozenNoise
+from kormos_core.objective.program import Inputs
+from kormos_core.protocols import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from kormos_core.data import Batch, Batches
+    from kormos_core.objective.program import Program
+    from kormos_core.protocols import Bounds
+
+__all__ = ["HESSIAN_LIMIT", "ModelObjective", "dense_hessian"]
+
+HESSIAN_LIMIT = 2000
+"""Most parameters for which a dense Hessian is built: n products and n² numbers."""
+
+
+def dense_hessian(
+    hvp: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    x: NDArray[np.float64],
+    *,
+    check: bool = False,
+) -> NDArray[np.float64]:
+    """Build the Hessian from n products, one for each unit vector.
+
+    Parameters
+    ----------
+    hvp : callable
+        Product of ``(x, v)``.
+    x : ndarray, shape (n,), float64
+        The point.
+    check : bool
+        Whether the products are checked at `x`; then one more is made, of a direction
+        that leaves no parameter out, as a unit vector may miss what is wrong.
+
+    Returns
+    -------
+    ndarray, shape (n, n), float64
+        The Hessian, made exactly symmetric.
+
+    Raises
+    ------
+    UnsupportedError
+        If n is above `HESSIAN_LIMIT`.
+    """
+    if x.size > HESSIAN_LIMIT:
+        message = (
+            f"a dense Hessian for {x.size:,} parameters would cost as many products and n² "
+            f"numbers. Allowed are {HESSIAN_LIMIT:,} parameters. Use a solver that takes "
+            "Hessian products: scipy:newton-cg, scipy:trust-ncg, scipy:trust-krylov."
+        )
+        raise UnsupportedError(message)
+    if check:
+        hvp(x, generic_direction(x.size))
+    hessian = np.stack([hvp(x, unit) for unit in np.eye(x.size)])
+    return 0.5 * (hessian + hessian.T)
+
+
+@final
+class ModelObjective:
+    """Training loss of a compiled model over the whole data (`Objective`).
+
+    Laws: batches of any size give the same value, gradient and product; the value is
+    what `model.compute_loss` gives on one full batch; the same ``x`` gives the same
+    bits, dropout included; the model's variables are never changed here.
+
+    Parameters
+    ----------
+    program : Program
+        The model's traced functions.
+    batches : Batches
+        The data.
+    noise : FrozenNoise
+        The fit's draw of noise.
+    bounds : Bounds or None
+        Box on the parameters.
+    constraints : tuple
+        General constraints in the solver library's form.
+    hvp : str
+        Kind of Hessian product to start with.
+    precision : str
+        Dtype that the loss is really computed in.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        batches: Batches,
+        noise: FrozenNoise,
+        *,
+        bounds: Bounds | None = None,
+        constraints: tuple[Any, ...] = (),
+        hvp: str = HVP_KINDS[0],
+        precision: str = "float64",
+    ) -> None:
+        self.program = program
+        self._model = program.model  # a program that is kept from fit to fit keeps no model alive
+        self.batches = batches
+        self.noise = noise
+        self.bounds = bounds
+        self.constraints = constraints
+        self.counts = Counts()
+        self.size = program.layout.size
+        self.dtype = program.layout.dtype
+        self._totals: Any = None
+        self._resident = self._place()
+        if program.plan.kind == "split":
+            self._totals = self._count()
+        self._hvp = CheckedHVP(
+            {kind: self._product(kind) for kind in HVP_KINDS if kind != FINITE_DIFFERENCE},
+            lambda x: self.value_and_grad(x)[1],
+            kind=hvp,
+            dtype=precision,
+            unusable=program.unusable_hvp,
+        )
+
+    @property
+    def hvp_kind(self) -> str | None:
+        """Kind of Hessian product in use; None before the first one."""
+        return self._hvp.kind
+
+    def value(self, x: NDArray[np.float64]) -> float:
+        """Return the loss at ``x``, shape (n,); costs one forward sweep."""
+        self.counts.value += 1
+        if self._resident is not None:
+            return self.program.value(x, self._resident)
+        return float(self._sweep(lambda inputs: self.program.value(x, inputs)))
+
+    def value_and_grad(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the loss and its gradient, shape (n,), at ``x``, shape (n,)."""
+        self.counts.value_and_grad += 1
+        if self._resident is not None:
+            return self.program.value_and_grad(x, self._resident)
+
+        def evaluate(inputs: Inputs) -> NDArray[np.float64]:
+            f, g = self.program.value_and_grad(x, inputs)
+            return np.append(g, f)
+
+        both = self._sweep(evaluate)
+        return float(both[-1]), both[:-1]
+
+    def hvp(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the Hessian at ``x`` times ``v``, both of shape (n,).
+
+        Notes
+        -----
+        The first product at the first, second, fourth, eighth ... point is checked
+        against a difference of gradients, which costs two evaluations where it agrees,
+        counted as such.
+        """
+        self.counts.hvp += 1
+        return self._hvp(x, v)
+
+    def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the dense Hessian, shape (n, n), from n products."""
+        return dense_hessian(self.hvp, x, check=self._hvp.is_due(x))
+
+    def diagnose(self, x: NDArray[np.float64]) -> str:
+        """Say where the loss or its gradient at ``x``, shape (n,), stops being finite.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            A point with a NaN or infinite loss or gradient.
+
+        Returns
+        -------
+        str
+            A phrase, or an empty string where nothing could be found.
+        """
+        for number, (_, inputs) in enumerate(self.inputs()):
+            f, g = self.program.value_and_grad(x, inputs)
+            if not np.isfinite(f):
+                return blame_batch(self.program, x, inputs, number)
+            if not np.isfinite(g).all():
+                return blame_batch(self.program, x, inputs, number) \
+                    if not np.isfinite(x).all() else blame_gradient(self.program, g)
+        return ""
+
+    def inputs(self) -> Iterator[tuple[int, Inputs]]:
+        """Go through the data once: number of samples and traced inputs of each batch."""
+        batches, index = iter(self.batches), 0
+        while (batch := next(batches, None)) is not None:
+            num_samples, inputs = batch.num_samples, self._inputs(index, batch)
+            del batch
+            yield num_samples, inputs
+            del inputs  # or it would stay while the next batch is read
+            index += 1
+
+    def _inputs(self, index: int, batch: Batch) -> Inputs:
+        return Inputs(batch.arrays, self.noise.for_batch(index), self._totals)
+
+    def _place(self) -> Inputs | None:
+        """Keep a single batch of arrays on the device, ready to use."""
+        if not isinstance(self.batches, ArrayBatches) or self.batches.num_batches > 1:
+            return None
+        return self._inputs(0, next(iter(self.batches)))
+
+    def _product(
+        self, kind: Any
+    ) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
+        def product(x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+            function = self.program.hvp(kind)
+            if self._resident is not None:
+                return function(x, v, self._resident)
+            return np.asarray(self._sweep(lambda inputs: function(x, v, inputs)))
+
+        return product
+
+    def _sweep(self, evaluate: Callable[[Inputs], Any]) -> Any:
+        """Add up the batches' parts, in order."""
+        mean = self.program.plan.kind == "mean"
+        total, samples = 0.0, 0
+        for num_samples, inputs in self.inputs():
+            part = evaluate(inputs)
+            del inputs
+            total = total + (num_samples * part if mean else part)
+            samples += num_samples
+        return total / samples if mean else total
+
+    def _count(self) -> Any:
+        """Sum the denominators of all batches, in one sweep."""
+        x = self.program.layout.read()
+        totals = self._sweep(
+            lambda inputs: np.array(
+                keras.ops.convert_to_numpy(self.program.denominators(x, inputs))
+            )
+        )
+        return keras.ops.convert_to_tensor(totals, dtype="float64")
