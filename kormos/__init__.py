@@ -1,0 +1,26 @@
+"""kormos: train any Keras 3 model with the classical solvers, by naming one."""
+
+from kormos import models, optimizers
+from kormos_core import KormosError, Result, Status
+from kormos_core.minimize import minimize
+from kormos_core.model import (
+    BatchOptimizedMixin,
+    BatchOptimizedModel,
+    BatchOptimizedSequentialModel,
+)
+from kormos_core.optimizer import BatchOptimizer
+from kormos_core.training import fit
+
+__all__ = [
+    "BatchOptimizedMixin",
+    "BatchOptimizedModel",
+    "BatchOptimizedSequentialModel",
+    "BatchOptimizer",
+    "KormosError",
+    "Result",
+    "Status",
+    "fit",
+    "minimize",
+    "models",
+    "optimizers",
+]

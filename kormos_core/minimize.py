@@ -1,0 +1,177 @@
+"""Minimize a plain function with any solver.
+
+Symbols: ``x`` parameters (n,), ``f`` value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+import keras
+import numpy as np
+
+from kormos_core.backends import current_backend
+from kormos_core.check import check_request
+from kormos_core.errors import BoundsError, UnsupportedError
+from kormos_core.objective import FunctionObjective, Layout, flat_bounds
+from kormos_core.optimizer import as_constraints, get, overridden
+from kormos_core.training import (
+    DEFAULT_MAXITER,
+    CallbackObserver,
+    Interrupt,
+    IterationProgress,
+    Run,
+    verbosity,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kormos_core.optimizer import BatchOptimizer
+    from kormos_core.result import Result
+
+__all__ = ["minimize"]
+
+
+def minimize(
+    fun: Callable[[Any], Any],
+    x0: Any,
+    *,
+    solver: str | BatchOptimizer = "scipy",
+    maxiter: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    bounds: Any = None,
+    constraints: Any = None,
+    tol: float | None = None,
+    callbacks: Any = None,
+    hvp: str | None = None,
+    jit_compile: bool = False,
+    verbose: int = 0,
+) -> Result:
+    """Minimize a function of one flat tensor written in `keras.ops`.
+
+    Parameters
+    ----------
+    fun : callable
+        Takes a float64 tensor of shape (n,) and gives a scalar tensor; its gradient and
+        Hessian products are made by differentiation.
+    x0 : array-like, shape (n,)
+        Starting point, projected onto the bounds.
+    solver : str or BatchOptimizer
+        Name or alias of the solver, or an instance with options.
+    maxiter : int or None
+        Iteration limit; None runs until the solver converges, at most 15,000.
+    options, bounds, constraints, tol : object
+        As of `kormos.BatchOptimizer`; they take precedence over its own.
+    callbacks : list of keras.callbacks.Callback, or None
+        To them an iteration is an epoch, and the model has one weight, ``x``.
+    hvp : str or None
+        Kind of Hessian product to start with.
+    jit_compile : bool
+        Whether XLA compiles the function.
+    verbose : {0, 1, 2}
+        0 silent, 1 one line kept up to date, 2 a line for each iteration.
+
+    Returns
+    -------
+    Result
+        The best point and why the solver stopped.
+
+    Raises
+    ------
+    KormosError
+        If function, solver and options do not fit together.
+
+    Examples
+    --------
+    >>> import keras, kormos
+    >>> def rosenbrock(x):
+    ...     return keras.ops.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+    >>> result = kormos.minimize(rosenbrock, [-1.2, 1.0], solver="scipy:bfgs")
+    >>> result.status.converged
+    True
+    """
+    start = np.array(x0, dtype=np.float64)
+    if start.ndim != 1 or start.size == 0:
+        message = (
+            f"x0 is not a flat vector: shape {start.shape}. Allowed is shape (n,) with n >= 1. "
+            "Reshape it, and reshape inside the function."
+        )
+        raise BoundsError(message)
+    level = verbosity(verbose)
+    carrier = get(solver)
+    request = overridden(
+        carrier.request,
+        epochs=maxiter,
+        options=options,
+        bounds=bounds,
+        constraints=None if constraints is None else as_constraints(constraints),
+        tol=tol,
+        hvp=hvp,
+    )
+    if request.pretrain_fn is not None:
+        message = (
+            "pretrain_fn cannot be honored: it changes a model, and a function has none. Allowed "
+            "is it in the fit of a model. Leave it out."
+        )
+        raise UnsupportedError(message)
+    method = request.create()  # a wrong option is told before anything begins
+    objective = FunctionObjective(
+        fun,
+        start.size,
+        bounds=flat_bounds(request.bounds, start.size),
+        constraints=request.constraints,
+        hvp=request.hvp,
+        jit=jit_compile,
+    )
+    check_request(
+        request.registered,
+        backend=current_backend().name,
+        size=objective.size,
+        dtype="float64",
+        has_bounds=objective.bounds is not None,
+        has_constraints=bool(objective.constraints),
+    )
+    limit = request.maxiter or DEFAULT_MAXITER
+    progress = IterationProgress(level, request.maxiter) if level else None
+    observer, told = _observe(start, callbacks, progress, limit)
+    told.on_train_begin()
+    with Interrupt() as interrupt:
+        run = Run(objective, request.registered, observer, interrupt)
+        result = run.solve(method, start, maxiter=limit)
+        told.on_train_end(observer.logs or None)
+    carrier.add_result(result)
+    if progress is not None:
+        progress.close(str(result))
+    return result
+
+
+@final
+class _Point(keras.Model):
+    """A model whose only weight is the point, for callbacks to look at."""
+
+    def __init__(self, start: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        super().__init__(name="minimize")
+        self.point = self.add_weight(shape=start.shape, dtype="float64", name="x")
+        self.point.assign(start)
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Return the inputs: there is nothing to predict."""
+        return inputs
+
+
+def _observe(
+    start: np.ndarray[Any, np.dtype[np.float64]],
+    callbacks: Any,
+    progress: IterationProgress | None,
+    limit: int,
+) -> tuple[CallbackObserver, keras.callbacks.CallbackList]:
+    model = _Point(start)
+    model.stop_training = False
+    own = [] if progress is None else [progress]
+    told = keras.callbacks.CallbackList(
+        [*keras.tree.flatten(callbacks or []), *own], model=model, epochs=limit, steps=1
+    )
+    layout = Layout.of(model.trainable_variables)
+    return CallbackObserver(model, layout, told, watched=bool(callbacks)), told

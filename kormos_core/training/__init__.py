@@ -1,0 +1,19 @@
+"""The fit loop: solver, objective, callbacks, validation, stops."""
+
+from kormos_core.training.fit import DEFAULT_MAXITER, fit
+from kormos_core.training.interrupt import Interrupt
+from kormos_core.training.observer import CallbackObserver
+from kormos_core.training.progress import IterationProgress, verbosity
+from kormos_core.training.run import Iterate, Observer, Run
+
+__all__ = [
+    "DEFAULT_MAXITER",
+    "CallbackObserver",
+    "Interrupt",
+    "Iterate",
+    "IterationProgress",
+    "Observer",
+    "Run",
+    "fit",
+    "verbosity",
+]

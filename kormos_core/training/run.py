@@ -1,0 +1,338 @@
+"""One solve under watch: stops, non-finite values, the best point, honest counts.
+
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction (n,).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+import numpy as np
+
+from kormos_core.objective import project, projected_gradient
+from kormos_core.protocols import StopSolve
+from kormos_core.result import Result, Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kormos_core.protocols import BatchOptimizer, Bounds, Counts, Objective
+    from kormos_core.registry import Registered
+    from kormos_core.training.interrupt import Interrupt
+
+__all__ = ["Iterate", "Observer", "Run"]
+
+_MEMORY = 4  # evaluations kept: an accepted point is one of the last few
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iterate:
+    """One accepted iterate.
+
+    Attributes
+    ----------
+    number : int
+        Its number, from 1.
+    x : ndarray, shape (n,), float64
+        The point.
+    loss : float
+        The loss there.
+    grad_norm : float
+        Euclidean norm of the (projected) gradient there; NaN for solvers that take no
+        gradients.
+    fg_evals, hessp_evals : int
+        Evaluations so far.
+    """
+
+    number: int
+    x: NDArray[np.float64]
+    loss: float
+    grad_norm: float
+    fg_evals: int
+    hessp_evals: int
+
+
+class Observer(Protocol):
+    """What a run tells of its progress; either method may raise `StopSolve`."""
+
+    def begin(self, number: int, /) -> None:
+        """Take note that work on iteration `number`, from 1, begins."""
+        ...
+
+    def iterate(self, iterate: Iterate, /) -> None:
+        """Take an accepted iterate."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    x: NDArray[np.float64]
+    f: float
+    g: NDArray[np.float64] | None
+
+
+@final
+class Run:
+    """Stand between a solver and its objective (`Objective`).
+
+    Parameters
+    ----------
+    objective : Objective
+        What is minimized.
+    registered : Registered
+        The solver's entry in the registry.
+    observer : Observer
+        Who is told of every accepted iterate.
+    interrupt : Interrupt
+        Counts Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        registered: Registered,
+        observer: Observer,
+        interrupt: Interrupt,
+    ) -> None:
+        self._objective = objective
+        self._registered = registered
+        self._observer = observer
+        self._interrupt = interrupt
+        self._recent: deque[_Evaluation] = deque(maxlen=_MEMORY)
+        self._stop: StopSolve | None = None
+        self._begun = 0
+        self._maxiter = 0
+        self._x0: NDArray[np.float64] | None = None
+        self._bad: tuple[str, NDArray[np.float64]] | None = None
+        self.num_iterations = 0
+        self.best: NDArray[np.float64] | None = None
+        self.best_loss = math.nan
+
+    @property
+    def size(self) -> int:
+        """Number of parameters n."""
+        return self._objective.size
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Box on the parameters."""
+        return self._objective.bounds
+
+    @property
+    def constraints(self) -> tuple[Any, ...]:
+        """General constraints in the solver library's form."""
+        return self._objective.constraints
+
+    @property
+    def counts(self) -> Counts:
+        """Evaluations so far."""
+        return self._objective.counts
+
+    def value(self, x: NDArray[np.float64]) -> float:
+        """Return the loss at ``x``, shape (n,)."""
+        known = self._recall(x)
+        if known is not None:
+            return known.f
+        self._gate()
+        f = self._objective.value(x)
+        self._remember(x, f, None)
+        return f
+
+    def value_and_grad(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the loss and its gradient, shape (n,), at ``x``, shape (n,)."""
+        known = self._recall(x)
+        if known is not None and known.g is not None:
+            return known.f, known.g.copy()
+        self._gate()
+        f, g = self._objective.value_and_grad(x)
+        self._remember(x, f, g)
+        return f, g
+
+    def hvp(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the Hessian at ``x`` times ``v``, both of shape (n,)."""
+        self._gate()
+        hv = self._objective.hvp(x, v)
+        self._check_finite(
+            "a Hessian product is not finite", x, finite=bool(np.isfinite(hv).all())
+        )
+        return hv
+
+    def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the dense Hessian, shape (n, n)."""
+        self._gate()
+        return self._objective.hessian(x)
+
+    def accept(self, x: NDArray[np.float64]) -> None:
+        """Take an accepted iterate, shape (n,), from the solver (`Callback`)."""
+        self._gate()
+        x = np.array(x, dtype=np.float64)
+        f, norm = self._measure(x)
+        self.num_iterations += 1
+        self._prefer(x, f)
+        self._report(x, f, norm, self.num_iterations)
+        if self._interrupt.count:  # now: the solver may end before its next evaluation
+            self._request(StopSolve(Status.INTERRUPTED))
+        if self.num_iterations > self._maxiter:
+            self._request(StopSolve(Status.MAX_ITER))
+
+    def solve(self, solver: BatchOptimizer, x0: NDArray[np.float64], *, maxiter: int) -> Result:
+        """Run the solver to its end, whatever that is.
+
+        Parameters
+        ----------
+        solver : BatchOptimizer
+            The solver.
+        x0 : ndarray, shape (n,), float64
+            Starting point.
+        maxiter : int
+            Iteration limit.
+
+        Returns
+        -------
+        Result
+            The best accepted point and why the solve ended.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On a second Ctrl-C.
+        """
+        started = time.perf_counter()
+        self._maxiter = maxiter
+        self._x0 = project(np.array(x0, dtype=np.float64), self.bounds)
+        self.best = self._x0
+        raw: Any = None
+        try:
+            self._check_start(self._x0)
+            outcome = solver.minimize(self, self._x0.copy(), maxiter=maxiter, callback=self.accept)
+        except StopSolve as stop:
+            status, message = stop.status, stop.message
+        except KeyboardInterrupt:
+            if self._interrupt.count > 1:
+                raise
+            status, message = Status.INTERRUPTED, Status.INTERRUPTED.value
+        else:
+            status, message, raw = outcome.status, outcome.message, outcome.raw
+            self._prefer_final(outcome)
+            if status is not Status.NONFINITE:
+                self._report_start()
+            elif self._bad is not None:
+                message = self._nonfinite(*self._bad)
+        if self._stop is not None:  # even where a solver has swallowed it
+            status, message = self._stop.status, self._stop.message
+        return self._result(status, message, raw, time.perf_counter() - started)
+
+    def _result(self, status: Status, message: str, raw: Any, wall_time_s: float) -> Result:
+        assert self.best is not None  # noqa: S101 - set before the solver starts
+        known = self._recall(self.best)
+        if known is None or known.g is None:
+            f, g = self._objective.value_and_grad(self.best)
+        else:
+            f, g = known.f, known.g
+        norm = float(np.linalg.norm(projected_gradient(self.best, g, self.bounds)))
+        return Result(
+            x=self.best.copy(),
+            loss=f,
+            status=status,
+            message=message,
+            num_iterations=self.num_iterations,
+            grad_norm=norm,
+            fg_evals=self.counts.fg,
+            hessp_evals=self.counts.hvp,
+            wall_time_s=wall_time_s,
+            solver=self._registered.name,
+            raw=raw,
+        )
+
+    def _gate(self) -> None:
+        """Let work go on only if nobody has asked to stop."""
+        if self._stop is not None:
+            raise self._stop
+        if self._interrupt.count:
+            self._request(StopSolve(Status.INTERRUPTED))
+        if self._begun == self.num_iterations and self.num_iterations < self._maxiter:
+            self._begun += 1
+            self._observer.begin(self._begun)
+
+    def _report(self, x: NDArray[np.float64], f: float, norm: float, number: int) -> None:
+        counts = self.counts
+        iterate = Iterate(
+            number=number, x=x, loss=f, grad_norm=norm, fg_evals=counts.fg, hessp_evals=counts.hvp
+        )
+        try:
+            self._observer.iterate(iterate)
+        except StopSolve as stop:
+            self._request(stop)
+
+    def _report_start(self) -> None:
+        """Give a solve that ends where it starts one row of history all the same."""
+        if self.num_iterations or self._stop is not None or self.best is None:
+            return
+        try:
+            self._report(self.best, *self._measure(self.best), 1)
+        except StopSolve as stop:
+            self._stop = None if stop.status is Status.STOPPED_BY_CALLBACK else stop
+
+    def _request(self, stop: StopSolve) -> None:
+        self._stop = stop
+        raise stop
+
+    def _measure(self, x: NDArray[np.float64]) -> tuple[float, float]:
+        if "grad" not in self._registered.spec.needs:
+            return self.value(x), math.nan
+        f, g = self.value_and_grad(x)
+        return f, float(np.linalg.norm(projected_gradient(x, g, self.bounds)))
+
+    def _prefer(self, x: NDArray[np.float64], f: float) -> None:
+        """Keep the best accepted point; under constraints the latest."""
+        if self.constraints or math.isnan(self.best_loss) or f <= self.best_loss:
+            self.best, self.best_loss = x, f
+
+    def _prefer_final(self, outcome: Result) -> None:
+        x = np.array(outcome.x, dtype=np.float64)
+        if self.best is not None and not np.array_equal(x, self.best) and np.isfinite(x).all():
+            try:
+                self._prefer(x, self.value(x))
+            except StopSolve as stop:
+                self._stop = stop
+
+    def _recall(self, x: NDArray[np.float64]) -> _Evaluation | None:
+        for known in reversed(self._recent):
+            if np.array_equal(known.x, x):
+                return known
+        return None
+
+    def _remember(self, x: NDArray[np.float64], f: float, g: NDArray[np.float64] | None) -> None:
+        finite = math.isfinite(f) and (g is None or bool(np.isfinite(g).all()))
+        what = f"the loss is {f}" if not math.isfinite(f) else "the gradient is not finite"
+        self._check_finite(what, x, finite=finite)
+        self._recent.append(_Evaluation(np.array(x), f, None if g is None else g.copy()))
+        if math.isnan(self.best_loss) and self._x0 is not None and np.array_equal(x, self._x0):
+            self.best_loss = f
+
+    def _check_start(self, x0: NDArray[np.float64]) -> None:
+        if not np.isfinite(x0).all():
+            message = self._nonfinite("a parameter is not finite", x0)
+            self._request(StopSolve(Status.NONFINITE, message))
+
+    def _check_finite(self, what: str, x: NDArray[np.float64], *, finite: bool) -> None:
+        """Stop where the solver would not recover; remember the cause where it might."""
+        self._bad = None if finite else (what, np.array(x))
+        if not finite and not self._registered.spec.tolerates_nonfinite:
+            self._request(StopSolve(Status.NONFINITE, self._nonfinite(what, x)))
+
+    def _nonfinite(self, what: str, x: NDArray[np.float64]) -> str:
+        diagnose = getattr(self._objective, "diagnose", None)
+        where = diagnose(x) if diagnose is not None else ""
+        when, kept = f"in iteration {self.num_iterations + 1}", "The best point before it is kept."
+        at_start = self._x0 is not None and np.array_equal(x, self._x0, equal_nan=True)
+        if self.num_iterations == 0 and at_start:
+            when, kept = "at the starting point", "The weights stay as they were."
+        cause = f": {where}" if where else ""
+        return f"{what[0].upper()}{what[1:]} {when}{cause}. {kept}"

@@ -1,0 +1,95 @@
+"""Validation on held-out data, between iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import keras
+import numpy as np
+
+from kormos_core.data import DEFAULT_BATCH_SIZE, count_samples, is_arrays
+from kormos_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Validation"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """When and on what to validate.
+
+    Attributes
+    ----------
+    data : tuple or source of batches
+        As `validation_data` of `keras.Model.fit`.
+    batch_size : int or None
+        Samples at a time; None takes as many as fit a slice of training data.
+    steps : int or None
+        Batches to draw; None for all.
+    freq : int or sequence of int
+        Every how many iterations, or after which ones, counted from 1.
+    """
+
+    data: Any
+    batch_size: int | None = None
+    steps: int | None = None
+    freq: int | Sequence[int] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a frequency that means nothing."""
+        freq = self.freq
+        positive = isinstance(freq, int) and not isinstance(freq, bool) and freq >= 1
+        if not positive and not (isinstance(freq, Sequence) and not isinstance(freq, str)):
+            message = (
+                f"validation_freq is not usable: {freq!r}. Allowed is a positive integer, or a "
+                "list of iterations counted from 1. Pass one of them."
+            )
+            raise DataError(message)
+
+    def is_due(self, epoch: int) -> bool:
+        """Tell whether to validate after `epoch`, counted from 0."""
+        if isinstance(self.freq, int):
+            return (epoch + 1) % self.freq == 0
+        return epoch + 1 in self.freq
+
+    def run(
+        self, model: keras.Model, callbacks: keras.callbacks.CallbackList
+    ) -> Mapping[str, Any]:
+        """Evaluate the model as it stands.
+
+        Parameters
+        ----------
+        model : keras.Model
+            The model, at an accepted iterate.
+        callbacks : keras.callbacks.CallbackList
+            Told of the evaluation, as Keras does.
+
+        Returns
+        -------
+        mapping of str to float, or to array for a metric with several values
+            Loss and metrics, their names led by ``val_``.
+        """
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(self.data)
+        arrays = is_arrays(x)
+        batch_size = self.batch_size
+        if arrays and batch_size is None:
+            batch_size = min(count_samples(x, y, weight), DEFAULT_BATCH_SIZE)
+        logs = model.evaluate(
+            x=x,
+            y=y,
+            sample_weight=weight,
+            batch_size=batch_size if arrays else None,
+            steps=self.steps,
+            callbacks=callbacks,
+            return_dict=True,
+            verbose=0,
+        )
+        return {
+            f"val_{name}": value if np.ndim(value) else float(value)
+            for name, value in logs.items()
+        }
