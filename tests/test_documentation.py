@@ -1,0 +1,155 @@
+"""Every Python block of README and the documentation runs, in order, page by page."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kormos_core.registry import installed
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    page
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    if "```python" in page.read_text(encoding="utf-8")
+]
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+TITLE = re.compile(r'^\w+ title="(?P<path>[^"]+)"$')
+NEEDS = {
+    frozenset({"value"}): "value",
+    frozenset({"value", "grad"}): "gradient",
+    frozenset({"value", "grad", "hvp"}): "gradient, Hessian product",
+    frozenset({"value", "grad", "hessian"}): "gradient, Hessian",
+}
+INSTALL = 'pip install -e ".[tensorflow,compare,test]" -e ./plugins/kormos-scipy'
+
+
+def blocks(page):
+    """List the fenced blocks of a page as (info string, line number, text)."""
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for fence in FENCE.finditer(text):
+        indent = len(fence["indent"])
+        body = "".join(line[indent:] or "\n" for line in fence["body"].splitlines(keepends=True))
+        found.append((fence["info"].strip(), text.count("\n", 0, fence.start("body")), body))
+    return found
+
+
+def files(page):
+    """Map the file names that a page's blocks have as titles to their text."""
+    return {title["path"]: body for info, _, body in blocks(page) if (title := TITLE.match(info))}
+
+
+def install(folder, project):
+    """Make an importable folder look installed, as a project's metadata has it."""
+    name, version = project["name"], project["version"]
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    points = (
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    )
+    (info / "entry_points.txt").write_text("\n".join(points))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.random.seed(0)
+    keras.utils.set_random_seed(0)
+    namespace = {"__name__": "__main__"}
+
+    for info, line, body in blocks(page):
+        if info == "python":
+            # padded with empty lines, so that a traceback tells the line of the page
+            exec(compile("\n" * line + body, str(page), "exec"), namespace)  # noqa: S102
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_block_of_python_is_exempt(page):
+    words = {TITLE.sub("python", info) for info, _, _ in blocks(page) if re.match("[pP{]", info)}
+
+    assert words == {"python"}
+
+
+def test_the_plugin_of_contributing_works_as_it_is_written(tmp_path):
+    written = files(ROOT / "CONTRIBUTING.md")
+    for path, text in written.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    install(tmp_path, tomllib.loads(written["pyproject.toml"])["project"])
+
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "2 passed" in process.stdout, process.stdout + process.stderr
+
+
+def test_ci_installs_as_the_readme_says():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+    assert f"{INSTALL} && pytest\n" in readme
+    assert f"{INSTALL}\n" in script.replace("pip install --quiet", "pip install")
+
+
+def table(page):
+    """Map the solvers of a page's table to what it says of needs, supports and memory."""
+    rows = re.findall(
+        r"^\| `(scipy:[a-z-]+)` \|(.*)\|$", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return {name: tuple(cell.strip() for cell in cells.split("|"))[:3] for name, cells in rows}
+
+
+def scipy_solvers():
+    return [solver for solver in installed().solvers() if solver.namespace == "scipy"]
+
+
+def declared(*, multiples):
+    """Map SciPy's solvers to what their plugin declares, in the words of the tables."""
+    said = {}
+    for solver in scipy_solvers():
+        spec = solver.spec
+        matrices = f"{spec.dense_matrices} n²" if spec.dense_matrices > 1 and multiples else "n²"
+        said[solver.name] = (
+            NEEDS[spec.needs],
+            ", ".join(sorted(spec.supports - {"stop"})),
+            matrices if spec.dense_matrices else "n",
+        )
+    return said
+
+
+def test_the_table_of_readme_says_what_the_plugin_declares():
+    assert table(ROOT / "README.md") == declared(multiples=False)
+
+
+def test_the_table_of_choose_a_solver_says_what_the_plugin_declares():
+    assert table(ROOT / "docs" / "choose-a-solver.md") == declared(multiples=True)
+
+
+def test_all_scipy_methods_can_be_stopped_as_the_documentation_says():
+    assert len(scipy_solvers()) == 15
+    assert all("stop" in solver.spec.supports for solver in scipy_solvers())
+
+
+def test_the_limit_of_dense_hessians_is_the_one_that_the_documentation_says():
+    limits = {solver.spec.max_parameters for solver in scipy_solvers()} - {None}
+    text = (ROOT / "docs" / "choose-a-solver.md").read_text(encoding="utf-8")
+
+    assert [f"at most {limit:,} parameters" in text for limit in limits] == [True]
