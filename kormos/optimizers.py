@@ -104,7 +104,7 @@ class ScipyBatchOptimizer(BatchOptimizer):
         Parameters
         ----------
         model : keras.Model
-            A compiled model. (Keras itself calls this with a list of variables.)
+            A compiled model; Keras itself calls this with a list of variables.
         Xyw : tuple of (x, y) or (x, y, sample_weight), or a source of batches
             The training data, in any form that `fit` takes.
         """
@@ -162,7 +162,7 @@ class ScipyBatchOptimizer(BatchOptimizer):
         return self.objective.program.layout.read()
 
     def set_weights(self, x: NDArray[np.float64]) -> None:
-        """Assign one vector, shape (n,), to the model's trainable weights."""
+        """Assign the vector `x`, shape (n,), to the model's trainable weights."""
         self.objective.program.layout.write(self._vector(x))
 
     @property

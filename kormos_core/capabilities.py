@@ -35,7 +35,7 @@ class SolverSpec:
     needs : frozenset of {"value", "grad", "hvp", "hessian", "residuals"}
         What it evaluates.
     supports : frozenset of {"bounds", "constraints", "stop", "resume", "in-graph", "chunk"}
-        What it honours.
+        What it honors.
     backends : frozenset of str
         Keras backends it runs on; empty means every one.
     dtypes : frozenset of str

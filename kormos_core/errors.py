@@ -57,7 +57,7 @@ class UnknownOptionError(OptionError):
 
 
 class UnsupportedError(KormosError, ValueError):
-    """A request that the solver, the backend or the model cannot honour."""
+    """A request that the solver, the backend or the model cannot honor."""
 
 
 class MemoryLimitError(UnsupportedError, MemoryError):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kormos_core.errors import BoundsError, KormosError, UnsupportedError
-from kormos_core.objective import HVP_KINDS
+from kormos_core.objective import HVP_KINDS, check_kind
 from kormos_core.registry import installed
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ class BatchOptimizer(keras.optimizers.Optimizer):
                 "would be a chain, which is not available yet. Fit once for each method."
             )
             raise UnsupportedError(message)
+        check_kind(hvp)
         request.create()  # a wrong name or option is told here, not at the first fit
         _ = request.maxiter
         super().__init__(learning_rate=1.0, name=name or _identifier(solver))
@@ -236,11 +237,11 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         return list(self._results)
 
     def add_result(self, result: Result) -> None:
-        """Keep the result of a fit."""
+        """Keep the `result` of a fit."""
         self._results = (*self._results, result)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Refuse to take a minibatch step, which a batch solver does not have."""
+        """Refuse to step `variable` by `gradient` and `learning_rate`, as minibatches do."""
         del gradient, variable, learning_rate
         message = (
             f"{self.request.solver!r} is a batch solver: it cannot take the minibatch steps of "

@@ -254,3 +254,8 @@ def test_steps_per_execution_is_refused_outside_of_the_graph():
 
 def test_the_face_exports_the_carrier():
     assert kormos.BatchOptimizer is BatchOptimizer
+
+
+def test_a_kind_of_hessian_product_that_there_is_not_is_refused_at_once():
+    with pytest.raises(UnsupportedError, match=r"hvp='forward'.*Allowed: "):
+        kormos.BatchOptimizer("newton-cg", hvp="forward")

@@ -42,29 +42,29 @@ class Backend(Protocol):
     name: str
 
     def to_device(self, array: Any) -> Any:
-        """Put one array on the device as a tensor of the same dtype."""
+        """Put `array` on the device as a tensor of the same dtype."""
         ...
 
     def compile_value(
         self, loss: BatchFunction, *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the loss of a batch."""
+        """Compile the `loss` of a batch, by XLA if `jit`, or not at all if `eager`."""
         ...
 
     def compile_value_and_grad(
         self, loss: BatchFunction, *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the loss of a batch together with its gradient, shape (n,)."""
+        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
         ...
 
     def compile_hvp(
         self, loss: BatchFunction, kind: HVPKind, *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the Hessian-vector product of a batch, shape (n,)."""
+        """Compile the product of kind `kind` of `loss`, (n,); `jit` and `eager` as above."""
         ...
 
     def compile_map(
         self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a function of parameters and a batch that gives a structure of tensors."""
+        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
         ...

@@ -72,13 +72,13 @@ class TensorFlowBackend:
     name = "tensorflow"
 
     def to_device(self, array: Any) -> tf.Tensor:
-        """Put one array on the device as a tensor of the same dtype."""
+        """Put `array` on the device as a tensor of the same dtype."""
         return tf.convert_to_tensor(array)
 
     def compile_value(
         self, loss: BatchFunction, *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the loss of a batch."""
+        """Compile the `loss` of a batch, by XLA if `jit`, or not at all if `eager`."""
         compiled = _compile(loss, jit=jit, eager=eager)
 
         def value(x: NDArray[np.float64], batch: Any) -> float:
@@ -89,7 +89,7 @@ class TensorFlowBackend:
     def compile_value_and_grad(
         self, loss: BatchFunction, *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the loss of a batch together with its gradient, shape (n,)."""
+        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
 
         def traced(x: Any, batch: Any) -> tuple[Any, Any]:
             return _value_and_grad(loss, x, batch)
@@ -107,7 +107,7 @@ class TensorFlowBackend:
     def compile_hvp(
         self, loss: BatchFunction, kind: HVPKind, *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the Hessian-vector product of a batch, shape (n,)."""
+        """Compile the product of kind `kind` of `loss`, (n,); `jit` and `eager` as above."""
         product = _HVP[kind]
 
         def traced(x: Any, v: Any, batch: Any) -> Any:
@@ -115,9 +115,7 @@ class TensorFlowBackend:
 
         compiled = _compile(traced, jit=jit, eager=eager)
 
-        def hvp(
-            x: NDArray[np.float64], v: NDArray[np.float64], batch: Any
-        ) -> NDArray[np.float64]:
+        def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
             return np.array(compiled(tf.constant(x), tf.constant(v), batch))
 
         return hvp
@@ -125,7 +123,7 @@ class TensorFlowBackend:
     def compile_map(
         self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a function of parameters and a batch that gives a structure of tensors."""
+        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
         # Keras weights the metric of each output's loss by the batch's static size.
         compiled = _compile(function, jit=jit, eager=eager, relax=False)
 

@@ -75,6 +75,10 @@ def adapt(
     if x is None:
         message = "there is no training data: x is None. Pass arrays or a source of batches."
         raise DataError(message)
+    if isinstance(x, (str, bytes)) or not (
+        is_arrays(x) or hasattr(x, "__iter__") or isinstance(x, keras.utils.PyDataset)
+    ):
+        raise DataError(_not_usable(x))
     if not is_arrays(x):
         extra = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
         given = [name for name, value in extra.items() if value is not None]
@@ -84,16 +88,7 @@ def adapt(
                 "which gives its own batches of (x, y, sample_weight). Leave it out."
             )
             raise DataError(message)
-        if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
-            message = (
-                f"the training data is not usable: {type(x).__name__}. Allowed are arrays, "
-                "tensors, pandas objects, tf.data.Dataset, PyDataset, iterables of batches "
-                "and generators. Convert it to one of them."
-            )
-            raise DataError(message)
-        return StreamBatches.of(
-            x, steps=steps, class_weight=class_weight, float_dtype=float_dtype
-        )
+        return StreamBatches.of(x, steps=steps, class_weight=class_weight, float_dtype=float_dtype)
     arrays = tuple(normalize(part, float_dtype) for part in (x, y, sample_weight))
     if class_weight is not None:
         if sample_weight is not None:
@@ -104,7 +99,7 @@ def adapt(
             raise DataError(message)
         weight = class_to_sample_weight(arrays[1], class_weight, float_dtype)
         arrays = (arrays[0], arrays[1], weight)
-    batches = ArrayBatches.of(arrays, batch_size)  # type: ignore[arg-type]
+    batches = ArrayBatches.of(arrays, batch_size)
     if steps is None or steps == batches.num_batches:
         return batches
     if steps > batches.num_batches or steps < 1:
@@ -114,3 +109,11 @@ def adapt(
         )
         raise DataError(message)
     return ArrayBatches(batches.slices[:steps])
+
+
+def _not_usable(x: Any) -> str:
+    return (
+        f"the training data is not usable: {type(x).__name__}. Allowed are arrays, tensors, "
+        "pandas objects, tf.data.Dataset, PyDataset, iterables of batches and generators. "
+        "Convert it to one of them."
+    )

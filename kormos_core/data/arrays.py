@@ -27,7 +27,7 @@ program; small enough that a deep model's activations stay within some gigabytes
 
 
 def is_arrays(x: Any) -> bool:
-    """Tell whether every leaf of a structure is an array, a tensor or a pandas object."""
+    """Tell whether every leaf of the structure `x` is an array, tensor or pandas object."""
     if x is None or _is_scalars(x):
         return True
     return all(
@@ -119,9 +119,7 @@ def split_off_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple
 
 
 def _cut(structure: Any, part: slice) -> Any:
-    return keras.tree.map_structure(
-        lambda leaf: None if leaf is None else leaf[part], structure
-    )
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[part], structure)
 
 
 @final
@@ -173,7 +171,9 @@ class ArrayBatches:
         for start in range(0, total, int(batch_size)):
             stop = min(start + int(batch_size), total)
             x, y, weight = keras.tree.map_structure(
-                lambda leaf, a=start, b=stop: None if leaf is None else backend.to_device(leaf[a:b]),
+                lambda leaf, a=start, b=stop: (
+                    None if leaf is None else backend.to_device(leaf[a:b])
+                ),
                 arrays,
             )
             slices.append(Batch(x, y, weight, stop - start))

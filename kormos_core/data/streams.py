@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import keras
 import numpy as np
@@ -15,6 +16,9 @@ from kormos_core.backends import current_backend
 from kormos_core.data.batches import Batch, count_samples
 from kormos_core.data.weights import class_to_sample_weight
 from kormos_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["StreamBatches"]
 
@@ -116,10 +120,12 @@ class StreamBatches:
 
     def _compare(self, batch: Batch) -> None:
         """See that this sweep begins as the first one did."""
-        mark = b"".join(
-            np.ascontiguousarray(keras.ops.convert_to_numpy(leaf[:_COMPARED])).tobytes()
-            for leaf in keras.tree.flatten(batch.arrays)
-            if leaf is not None
+        mark = pickle.dumps(
+            [
+                keras.ops.convert_to_numpy(leaf[:_COMPARED])
+                for leaf in keras.tree.flatten(batch.arrays)
+                if leaf is not None
+            ]
         )
         if not self.seen:
             self.seen.append(mark)

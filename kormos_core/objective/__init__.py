@@ -7,7 +7,7 @@ from kormos_core.objective.bounds import (
     projected_gradient,
 )
 from kormos_core.objective.build import build_objective, forget_programs
-from kormos_core.objective.curvature import HVP_KINDS
+from kormos_core.objective.curvature import HVP_KINDS, check_kind
 from kormos_core.objective.function import FunctionObjective
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
@@ -25,6 +25,7 @@ __all__ = [
     "Settings",
     "Statistics",
     "build_objective",
+    "check_kind",
     "flat_bounds",
     "float_dtype",
     "floatx_scope",

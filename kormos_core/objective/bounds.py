@@ -46,6 +46,8 @@ def flat_bounds(bounds: Any, size: int) -> Bounds | None:
         bounds = (bounds.lower, bounds.upper)
     elif hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         bounds = (bounds.lb, bounds.ub)
+    elif isinstance(bounds, (str, bytes)) or not hasattr(bounds, "__len__"):
+        raise BoundsError(_unreadable(bounds))
     elif not (len(bounds) == 2 and all(limit is None or np.ndim(limit) == 0 for limit in bounds)):
         bounds = _columns(bounds, size)
     lower = _fill(bounds[0], -np.inf, (size,), "bounds")
@@ -114,14 +116,17 @@ def projected_gradient(
     return g if bounds is None else x - project(x - g, bounds)
 
 
+def _unreadable(bounds: Any) -> str:
+    return (
+        f"bounds are not usable: {bounds!r:.120}. Allowed are pairs (lower, upper), an "
+        "object with lb and ub, or a mapping from weight paths or layer names to pairs."
+    )
+
+
 def _columns(bounds: Any, size: int) -> tuple[list[Any], list[Any]]:
     pairs = list(bounds)
     if any(np.ndim(pair) == 0 or len(pair) != 2 for pair in pairs):
-        message = (
-            f"bounds are not usable: {bounds!r:.120}. Allowed are pairs (lower, upper), an "
-            "object with lb and ub, or a mapping from weight paths or layer names to pairs."
-        )
-        raise BoundsError(message)
+        raise BoundsError(_unreadable(bounds))
     if len(pairs) != size:
         message = (
             f"bounds have {len(pairs)} pairs for {size} parameters. Allowed is one pair for "
@@ -131,9 +136,7 @@ def _columns(bounds: Any, size: int) -> tuple[list[Any], list[Any]]:
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-def _fill(
-    limit: Any, default: float, shape: tuple[int, ...], name: str
-) -> NDArray[np.float64]:
+def _fill(limit: Any, default: float, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
     if isinstance(limit, (list, tuple)):
         limit = [default if entry is None else entry for entry in limit]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import weakref
 from dataclasses import dataclass, field
@@ -9,21 +10,32 @@ from typing import TYPE_CHECKING, Any, final
 
 import keras
 
-from kormos_core.errors import DataError, NotCompiledError, PrecisionWarning, UnsupportedError
+from kormos_core.errors import (
+    DataError,
+    KormosError,
+    NotCompiledError,
+    PrecisionWarning,
+    UnsupportedError,
+)
 from kormos_core.objective.bounds import model_bounds
 from kormos_core.objective.forward import compute_loss, predict
 from kormos_core.objective.layers import sublayers
 from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.objective import ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope
-from kormos_core.objective.program import Program, Settings
+from kormos_core.objective.probes import few_samples
+from kormos_core.objective.program import Program
 from kormos_core.objective.statistics import Statistics
-from kormos_core.objective.terms import Plan, make_plan
+from kormos_core.objective.terms import make_plan
 
 if TYPE_CHECKING:
     from kormos_core.data import Batch, Batches
+    from kormos_core.objective.program import Settings
+    from kormos_core.objective.terms import Plan
 
 __all__ = ["ProgramCache", "build_objective", "forget_programs"]
+
+_ANSI = re.compile(r"\x1b\[\d*m")  # Keras prints its reasons in bold
 
 
 @final
@@ -77,7 +89,6 @@ class ProgramCache:
             entry = _Entry(identity, program, Statistics(program))
             entries[settings, plan] = entry
         return entry
-
 
     def plan(self, model: keras.Model, settings: Settings, *, single: bool) -> Plan | None:
         """Return the plan of a program that is still good, which spares the trials.
@@ -184,7 +195,9 @@ def build_objective(
         If the bounds do not fit the weights.
     """
     if not model.compiled:
-        message = "the model is not compiled. A solver needs its loss. Call compile() before fit()."
+        message = (
+            "the model is not compiled. A solver needs its loss. Call compile() before fit()."
+        )
         raise NotCompiledError(message)
     first = next(iter(batches))
     with floatx_scope(float_dtype(model)):
@@ -227,12 +240,12 @@ def _build_variables(model: keras.Model, first: Batch) -> str:
     str
         Dtype of the loss.
     """
-    x, y, weight = first.arrays
-    y_pred = predict(model, x, training=False)
-    _check_target(model, y, y_pred)
-    loss = compute_loss(model, first.arrays, y_pred, training=False)
-    model.compute_metrics(x, y, y_pred, weight)
-    model.reset_metrics()
+    try:
+        loss = _evaluate_once(model, first)
+    except KormosError:
+        raise
+    except Exception as error:
+        raise _unusable(model, first, error) from error
     dtypes = {keras.backend.standardize_dtype(loss.dtype)}
     dtypes |= {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
     dtype = min(dtypes)  # the narrowest: "float32" comes before "float64"
@@ -240,10 +253,43 @@ def _build_variables(model: keras.Model, first: Batch) -> str:
         message = (
             f"the loss of the float64 model {model.name!r} is computed in {dtype}, so that "
             "no more than its digits are right. Call keras.config.set_floatx('float64') before "
-            "compile(), or give the loss dtype='float64'."
+            "making the loss and compiling."
         )
         warnings.warn(message, PrecisionWarning, stacklevel=2)
     return str(dtype)
+
+
+def _evaluate_once(model: keras.Model, first: Batch) -> Any:
+    arrays = few_samples(model, first) or first.arrays
+    x, y, weight = arrays
+    y_pred = predict(model, x, training=False)
+    _check_target(model, y, y_pred)
+    loss = compute_loss(model, arrays, y_pred, training=False)
+    model.compute_metrics(x, y, y_pred, weight)
+    model.reset_metrics()
+    return loss
+
+
+def _unusable(model: keras.Model, first: Batch, error: Exception) -> UnsupportedError:
+    """Say that model and data do not fit, in front of what Keras says."""
+    shapes = keras.tree.map_structure(
+        lambda leaf: None if leaf is None else f"{leaf.dtype.name}{list(leaf.shape)}", first.arrays
+    )
+    losses = {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
+    cure = "Compare these with the model's summary and its loss."
+    if float_dtype(model) == "float64" and losses - {"float64"}:
+        cure = (
+            "The model is float64 and its loss is not: call keras.config.set_floatx('float64') "
+            "before making the loss and compiling."
+        )
+    lines = (_ANSI.sub("", line).strip() for line in str(error).splitlines())
+    told = [line for line in lines if line and not line.startswith("Exception encountered")]
+    reason = told[0] if told else "it gives no reason."
+    return UnsupportedError(
+        f"the model {model.name!r} cannot be evaluated on its data: {type(error).__name__}: "
+        f"{reason:.300}. Inputs: {shapes[0]}, targets: {shapes[1]}, sample weights: {shapes[2]}. "
+        f"{cure}"
+    )
 
 
 def _check_target(model: keras.Model, y: Any, y_pred: Any) -> None:
@@ -252,7 +298,7 @@ def _check_target(model: keras.Model, y: Any, y_pred: Any) -> None:
     own = isinstance(loss, str) or type(loss).__module__.startswith("keras.")
     if not own or y is None or keras.tree.is_nested(y) or keras.tree.is_nested(y_pred):
         return
-    if len(y.shape) == 1 and len(y_pred.shape) > 2:  # noqa: PLR2004 - rank of (samples, 1)
+    if len(y.shape) == 1 and len(y_pred.shape) > 2:
         message = (
             f"targets of shape {tuple(y.shape)} do not fit outputs of shape "
             f"{tuple(y_pred.shape)}: Keras would pair every target with every sample. Allowed "

@@ -40,6 +40,7 @@ __all__ = [
     "FINITE_DIFFERENCE",
     "HVP_KINDS",
     "CheckedHVP",
+    "check_kind",
     "generic_direction",
     "gradient_difference",
 ]
@@ -51,6 +52,27 @@ HVP_KINDS = ("forward-over-reverse", "reverse-over-reverse", FINITE_DIFFERENCE)
 _TOLERANCE = {"float64": 1e-4, "float32": 0.01}  # relative; the known faults are of order 0.1
 _STEPS = {"float64": 1e-6, "float32": 5e-3}
 _NOISE = {"float64": 1e-14, "float32": 1e-6}  # of a gradient, relative, after summation
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of Hessian product that there is not.
+
+    Parameters
+    ----------
+    kind : str
+        One of `HVP_KINDS`.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is none of them.
+    """
+    if kind not in HVP_KINDS:
+        message = (
+            f"unknown kind of Hessian product: hvp={kind!r}.{nearest(kind, HVP_KINDS)} "
+            f"Allowed: {', '.join(HVP_KINDS)}."
+        )
+        raise UnsupportedError(message)
 
 
 def gradient_difference(
@@ -127,12 +149,7 @@ class CheckedHVP:
         dtype: str,
         unusable: dict[str, str],
     ) -> None:
-        if kind not in HVP_KINDS:
-            message = (
-                f"unknown kind of Hessian product: hvp={kind!r}.{nearest(kind, HVP_KINDS)} "
-                f"Allowed: {', '.join(HVP_KINDS)}."
-            )
-            raise UnsupportedError(message)
+        check_kind(kind)
         precision = "float64" if dtype == "float64" else "float32"
         self._step = _STEPS[precision]
         self._noise = _NOISE[precision]

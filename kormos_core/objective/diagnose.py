@@ -50,7 +50,7 @@ def blame_batch(program: Program, x: NDArray[np.float64], inputs: Inputs, number
 
 
 def blame_gradient(program: Program, g: NDArray[np.float64]) -> str:
-    """Name the weights whose part of the gradient, shape (n,), is not finite."""
+    """Name the weights of `program` whose part of the gradient `g`, (n,), is not finite."""
     paths = [
         variable.path
         for variable, place in zip(program.layout.variables, program.layout.slices(), strict=True)

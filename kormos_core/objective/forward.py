@@ -64,11 +64,11 @@ def compute_loss(
     arguments: dict[str, Any] = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weight}
     if "training" in inspect.signature(model.compute_loss).parameters:
         arguments["training"] = training
-    if model.loss is None and type(model).compute_loss is keras.Model.compute_loss:
-        if not model.losses:
-            message = (
-                "the model has no loss: loss=None, and no layer adds one. A solver needs one "
-                "to minimize. Pass loss= to compile()."
-            )
-            raise NotCompiledError(message)
+    overridden = type(model).compute_loss is not keras.Model.compute_loss
+    if model.loss is None and not overridden and not model.losses:
+        message = (
+            "the model has no loss: loss=None, and no layer adds one. A solver needs one "
+            "to minimize. Pass loss= to compile()."
+        )
+        raise NotCompiledError(message)
     return model.compute_loss(**arguments)

@@ -101,6 +101,6 @@ class FunctionObjective:
         return dense_hessian(self.hvp, x, check=self._hvp.is_due(x))
 
     def diagnose(self, x: NDArray[np.float64]) -> str:
-        """Say where the function stops being finite: nothing is known of its inside."""
+        """Say where the function at `x` stops being finite: its inside is not known."""
         del x
         return ""

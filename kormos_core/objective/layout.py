@@ -81,10 +81,7 @@ class Layout:
         list of tensor
             One for each variable.
         """
-        if len(self.variables) == 1:
-            parts = [x]
-        else:
-            parts = keras.ops.split(x, list(self.offsets[1:-1]))
+        parts = [x] if len(self.variables) == 1 else keras.ops.split(x, list(self.offsets[1:-1]))
         return [
             keras.ops.cast(keras.ops.reshape(part, variable.shape), variable.dtype)
             for part, variable in zip(parts, self.variables, strict=True)
@@ -99,6 +96,6 @@ class Layout:
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def write(self, x: NDArray[np.float64]) -> None:
-        """Assign a flat vector, shape (n,), to the variables."""
+        """Assign the flat vector `x`, shape (n,), to the variables."""
         for variable, place in zip(self.variables, self.slices(), strict=True):
             variable.assign(np.reshape(x[place], variable.shape))

@@ -25,7 +25,7 @@ _ADVANCE = 1009  # distance of two fits' draws; a prime, so that strides never m
 
 
 def seed_variables(model: keras.Model) -> list[keras.Variable]:
-    """List the states of the model's seed generators."""
+    """List the states of the seed generators of `model`."""
     return [
         variable
         for variable in model.non_trainable_variables
@@ -68,7 +68,7 @@ class FrozenNoise:
         return cls(tuple(states))
 
     def for_batch(self, index: int) -> tuple[Any, ...]:
-        """Return the seeds of one batch, a tensor of shape (2,) for each generator."""
+        """Return the seeds of batch `index`, a tensor of shape (2,) for each generator."""
         backend = current_backend()
         return tuple(
             backend.to_device(state + np.array([0, _STRIDE * index], state.dtype))

@@ -20,7 +20,6 @@ from kormos_core.objective.curvature import (
     generic_direction,
 )
 from kormos_core.objective.diagnose import blame_batch, blame_gradient
-from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.program import Inputs
 from kormos_core.protocols import Counts
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kormos_core.data import Batch, Batches
+    from kormos_core.objective.noise import FrozenNoise
     from kormos_core.objective.program import Program
     from kormos_core.protocols import Bounds
 
@@ -197,8 +197,11 @@ class ModelObjective:
             if not np.isfinite(f):
                 return blame_batch(self.program, x, inputs, number)
             if not np.isfinite(g).all():
-                return blame_batch(self.program, x, inputs, number) \
-                    if not np.isfinite(x).all() else blame_gradient(self.program, g)
+                return (
+                    blame_batch(self.program, x, inputs, number)
+                    if not np.isfinite(x).all()
+                    else blame_gradient(self.program, g)
+                )
         return ""
 
     def inputs(self) -> Iterator[tuple[int, Inputs]]:

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import keras
 
-from kormos_core.backends import HVPKind, current_backend
+from kormos_core.backends import current_backend
 from kormos_core.errors import NotBuiltError, UnsupportedError
 from kormos_core.objective.forward import predict
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.noise import seed_variables
-from kormos_core.objective.terms import Plan, count_denominators, weighted_loss
+from kormos_core.objective.terms import count_denominators, weighted_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from kormos_core.backends import HVPKind
+    from kormos_core.objective.terms import Plan
 
 __all__ = ["Inputs", "Program", "Settings"]
 

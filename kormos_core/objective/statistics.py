@@ -97,7 +97,14 @@ class Statistics:
         return results
 
     def update_moving(self, objective: ModelObjective, x: NDArray[np.float64]) -> None:
-        """Set the moving statistics to the data's own at ``x``, shape (n,).
+        """Set the moving statistics to those of the training data.
+
+        Parameters
+        ----------
+        objective : ModelObjective
+            The data and its noise.
+        x : ndarray, shape (n,), float64
+            The parameters.
 
         Notes
         -----
@@ -115,7 +122,9 @@ class Statistics:
                 self._retention = self._probe(x, inputs)
             rows.append(self._updated(x, inputs, 0.0))
             samples.append(num_samples)
-        for index, (moving, kept) in enumerate(zip(self._moving, self._retention or [], strict=True)):
+        for index, (moving, kept) in enumerate(
+            zip(self._moving, self._retention or [], strict=True)
+        ):
             if kept == 1.0:
                 continue  # the layer was not called, or keeps what it has
             means, variances = ([row[index][k] / (1.0 - kept) for row in rows] for k in (0, 1))

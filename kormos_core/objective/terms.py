@@ -82,12 +82,12 @@ def make_plan(model: keras.Model, first: Batch, *, single: bool, training: bool)
     UnsupportedError
         If a loss is not reduced, or is no sum over samples whatever the shares.
     """
-    y_pred = predict(model, first.x, training=False)
+    arrays = few_samples(model, first)
+    y_pred = predict(model, first.x if arrays is None else arrays[0], training=False)
     losses = _output_losses(model, y_pred)
     reductions = tuple(_reduction(loss) for loss in losses)
     if single:
         return Plan("whole")
-    arrays = few_samples(model, first)
     found = Scaling("mean", (False,) * len(model.losses), by_mode=False)
     if arrays is not None:
         found = scaling(model, arrays, training=training)

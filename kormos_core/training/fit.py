@@ -18,7 +18,7 @@ from kormos_core.training.interrupt import Interrupt
 from kormos_core.training.observer import CallbackObserver, TrainingStatistics
 from kormos_core.training.progress import IterationProgress, verbosity, with_whole_counts
 from kormos_core.training.run import Run
-from kormos_core.training.validation import Validation
+from kormos_core.training.validation import Validation, repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +130,7 @@ validation_freq : object
     validation = None
     if validation_data is not None:
         validation = Validation(
-            data=validation_data,
+            data=repeatable(validation_data, validation_steps),
             batch_size=validation_batch_size or request.batch_size,
             steps=validation_steps,
             freq=validation_freq,
@@ -173,6 +173,12 @@ validation_freq : object
 
 
 def _carrier(model: keras.Model, solver: str | BatchOptimizer | None) -> BatchOptimizer:
+    if not model.compiled:
+        message = (
+            f"the model {model.name!r} is not compiled. A solver needs its loss. "
+            "Call compile() before fit()."
+        )
+        raise NotCompiledError(message)
     if isinstance(solver, BatchOptimizer):
         return solver
     optimizer = getattr(model, "optimizer", None)
@@ -242,6 +248,10 @@ def _callback_list(
     epochs: int | None,
 ) -> keras.callbacks.CallbackList:
     if isinstance(callbacks, keras.callbacks.CallbackList):
+        if not any(isinstance(one, keras.callbacks.History) for one in callbacks.callbacks):
+            model.history = keras.callbacks.History()
+            model.history.set_model(model)
+            callbacks.callbacks.append(model.history)
         return callbacks
     own = [] if progress is None else [progress]
     return keras.callbacks.CallbackList(

@@ -90,12 +90,17 @@ class CallbackObserver:
         self.weights_restored = False
 
     def begin(self, number: int) -> None:
-        """Take note that work on an iteration begins."""
+        """Take note that work on iteration `number` begins."""
         self._callbacks.on_epoch_begin(self._initial_epoch + number - 1)
         self._callbacks.on_train_batch_begin(0)
 
     def iterate(self, iterate: Iterate) -> None:
         """Take an accepted iterate.
+
+        Parameters
+        ----------
+        iterate : Iterate
+            The iterate.
 
         Raises
         ------

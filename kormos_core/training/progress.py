@@ -107,14 +107,14 @@ class IterationProgress(keras.callbacks.Callback):
         self._values: list[tuple[str, float]] = []
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Start with an empty line."""
+        """Start with an empty line; `logs` say nothing yet."""
         del logs
         self._shown, self._values = 0, []
         if self._verbose == 1:
             self._bar = keras.utils.Progbar(self._limit, unit_name="iteration")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Show one accepted iterate."""
+        """Show the accepted iterate number `epoch` with its `logs`."""
         values = [(name, float(np.mean(value))) for name, value in in_order(logs or {}).items()]
         self._shown, self._values = epoch + 1, values
         if self._bar is not None:
@@ -126,7 +126,7 @@ class IterationProgress(keras.callbacks.Callback):
         print(f"Iteration {epoch + 1}{limit} - {text}")  # noqa: T201 - what verbose=2 is for
 
     def close(self, summary: str) -> None:
-        """End the line and tell why the solve stopped."""
+        """End the line and tell the `summary`: why the solve stopped."""
         if self._bar is not None and self._shown:
             self._bar.update(self._shown, self._values, finalize=True)
         print(summary)  # noqa: T201 - what verbose is for

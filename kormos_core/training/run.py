@@ -65,7 +65,7 @@ class Observer(Protocol):
         ...
 
     def iterate(self, iterate: Iterate, /) -> None:
-        """Take an accepted iterate."""
+        """Take an accepted `iterate`."""
         ...
 
 
@@ -324,15 +324,19 @@ class Run:
     def _check_finite(self, what: str, x: NDArray[np.float64], *, finite: bool) -> None:
         """Stop where the solver would not recover; remember the cause where it might."""
         self._bad = None if finite else (what, np.array(x))
-        if not finite and not self._registered.spec.tolerates_nonfinite:
+        recovers = self._registered.spec.tolerates_nonfinite and not self._is_start(x)
+        if not finite and not recovers:
             self._request(StopSolve(Status.NONFINITE, self._nonfinite(what, x)))
+
+    def _is_start(self, x: NDArray[np.float64]) -> bool:
+        at_start = self._x0 is not None and np.array_equal(x, self._x0, equal_nan=True)
+        return self.num_iterations == 0 and at_start
 
     def _nonfinite(self, what: str, x: NDArray[np.float64]) -> str:
         diagnose = getattr(self._objective, "diagnose", None)
         where = diagnose(x) if diagnose is not None else ""
         when, kept = f"in iteration {self.num_iterations + 1}", "The best point before it is kept."
-        at_start = self._x0 is not None and np.array_equal(x, self._x0, equal_nan=True)
-        if self.num_iterations == 0 and at_start:
+        if self._is_start(x):
             when, kept = "at the starting point", "The weights stay as they were."
         cause = f": {where}" if where else ""
         return f"{what[0].upper()}{what[1:]} {when}{cause}. {kept}"

@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import keras
 import numpy as np
 
-from kormos_core.data import DEFAULT_BATCH_SIZE, count_samples, is_arrays
+from kormos_core.data import DEFAULT_BATCH_SIZE, StreamBatches, count_samples, is_arrays
 from kormos_core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Validation"]
+__all__ = ["Validation", "repeatable"]
+
+
+@final
+class _Kept(keras.utils.PyDataset):
+    """Batches that were read from an iterator."""
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._batches[index]
+
+
+def repeatable(data: Any, steps: int | None) -> Any:
+    """Read an iterator once and keep it, so that every validation is on the same data.
+
+    Parameters
+    ----------
+    data : object
+        As `validation_data` of `keras.Model.fit`.
+    steps : int or None
+        Batches to read; None for all.
+
+    Returns
+    -------
+    object
+        A dataset in place of an iterator; anything else as it is.
+
+    Raises
+    ------
+    DataError
+        If an iterator does not end and `steps` is None.
+    """
+    if not isinstance(data, Iterator):
+        return data
+    try:
+        read = StreamBatches.of(data, steps=steps, class_weight=None, float_dtype="float32")
+    except DataError as error:
+        message = (
+            f"validation_data does not end: {type(data).__name__}. Allowed are iterators that do. "
+            "Pass validation_steps."
+        )
+        raise DataError(message) from error
+    return _Kept(tuple(read.source))
 
 
 @final
@@ -41,7 +89,8 @@ class Validation:
     freq: int | Sequence[int] = 1
 
     def __post_init__(self) -> None:
-        """Refuse a frequency that means nothing."""
+        """Refuse data that cannot be evaluated, and a frequency that means nothing."""
+        _check_data(self.data)
         freq = self.freq
         positive = isinstance(freq, int) and not isinstance(freq, bool) and freq >= 1
         if not positive and not (isinstance(freq, Sequence) and not isinstance(freq, str)):
@@ -93,3 +142,21 @@ class Validation:
             f"val_{name}": value if np.ndim(value) else float(value)
             for name, value in logs.items()
         }
+
+
+def _check_data(data: Any) -> None:
+    """See before the solver starts that the data can be evaluated."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    if not is_arrays(x):
+        if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
+            message = (
+                f"validation_data is not usable: {type(x).__name__}. Allowed are (x, y), "
+                "(x, y, sample_weight) and sources of batches. Pass one of them."
+            )
+            raise DataError(message)
+        return
+    try:
+        count_samples(x, y, weight)
+    except DataError as error:
+        message = f"validation_data is not usable, as training data would not be: {error}"
+        raise DataError(message) from error

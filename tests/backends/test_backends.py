@@ -76,7 +76,7 @@ def test_the_gradient_comes_with_the_value(how, batch):
     assert f == pytest.approx(np.sum(BATCH[0] * X**4), rel=ROUNDING)
     assert g == pytest.approx(4 * BATCH[0] * X**3, rel=ROUNDING)
     assert isinstance(g, np.ndarray)
-    assert g.flags.writeable
+    g[:] = 0.0  # it is the caller's own
 
 
 @pytest.mark.parametrize("how", WAYS)

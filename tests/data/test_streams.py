@@ -323,6 +323,17 @@ def test_a_shuffle_that_stays_is_taken():
     assert (sweeps[0] == sweeps[2]).all()
 
 
+def test_words_stay_the_same_from_sweep_to_sweep():
+    words = np.array([f"word {number}" for number in range(SAMPLES)])
+    batches = adapt(dataset(words))
+
+    sweeps = [
+        [keras.ops.convert_to_numpy(batch.x).tolist() for batch in batches] for _ in range(2)
+    ]
+
+    assert sweeps[0] == sweeps[1]
+
+
 def test_batches_are_asked_for_anew_on_every_sweep():
     source = Indexed(X, Y)
     batches = adapt(source)

@@ -134,8 +134,8 @@ def test_names_that_meet_take_the_narrower_limits(layout):
     ("bounds", "message"),
     [
         ({"third": (0, 1)}, "bounds name 'third', which is no trainable weight"),
-        ({"firts/kernel": (0, 1)}, r"'firts/kernel'.*Did you mean 'first/kernel'"),
-        ({"secnod": (0, 1)}, r"'secnod'.*Did you mean 'second'"),
+        ({"dirst/kernel": (0, 1)}, r"'dirst/kernel'.*Did you mean 'first/kernel'"),
+        ({"sekond": (0, 1)}, r"'sekond'.*Did you mean 'second'"),
         ({"first": 0}, "the bounds of 'first' are not a pair: 0"),
         ({"first": (0, 1, 2)}, "the bounds of 'first' are not a pair"),
         ({"first/kernel": (np.zeros(5), None)}, r"does not fit.*an array of shape \(2, 3\)"),

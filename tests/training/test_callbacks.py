@@ -289,10 +289,11 @@ def test_a_single_callback_needs_no_list():
     assert len(watch.logs) == 2
 
 
-def test_a_callback_list_is_taken_as_it_is():
+@pytest.mark.parametrize("add_history", [True, False])
+def test_a_callback_list_is_taken_as_it_is(add_history):
     watch = Watch()
     model = line()
-    told = keras.callbacks.CallbackList([watch], add_history=True, model=model, epochs=2)
+    told = keras.callbacks.CallbackList([watch], add_history=add_history, model=model, epochs=2)
 
     history = model.fit(X, Y, verbose=0, epochs=2, callbacks=told)
 

@@ -142,7 +142,7 @@ def test_two_limits_that_differ_are_refused():
 
 @pytest.mark.parametrize("epochs", [0, -1, 2.5, "ten", True])
 def test_a_limit_without_meaning_is_refused(epochs):
-    with pytest.raises(UnsupportedError, match=f"epochs={epochs!r}. Allowed is a positive int"):
+    with pytest.raises(UnsupportedError, match=rf"is not usable: {epochs!r}\. Allowed is a pos"):
         fit(line(), epochs=epochs)
 
 
@@ -206,18 +206,21 @@ def test_something_else_than_a_solver_is_refused():
         fit(plain_line(), solver=3)
 
 
+@pytest.mark.parametrize("solver", [None, "bfgs"])
 @pytest.mark.parametrize("make", [keras.Sequential, kormos.BatchOptimizedSequentialModel])
-def test_a_model_that_is_not_compiled_is_refused(make):
-    with pytest.raises(NotCompiledError, match=r"is not compiled|has no batch solver"):
-        fit(make(line_layers()))
-    with pytest.raises(NotCompiledError, match=r"Call compile\(\) before fit\(\)"):
-        fit(make(line_layers()), solver="bfgs")
+def test_a_model_that_is_not_compiled_is_refused(make, solver):
+    with pytest.raises(
+        NotCompiledError, match=r"is not compiled.*Call compile\(\) before fit\(\)"
+    ):
+        fit(make(line_layers()), solver=solver)
 
 
 def test_fit_of_a_model_that_is_not_compiled_is_refused():
     model = kormos.BatchOptimizedSequentialModel(line_layers())
 
-    with pytest.raises(NotCompiledError, match="has no batch solver: its optimizer is None"):
+    with pytest.raises(
+        NotCompiledError, match=r"is not compiled.*Call compile\(\) before fit\(\)"
+    ):
         model.fit(X, Y)
 
 
@@ -443,3 +446,13 @@ def test_pretrain_fn_is_called_with_the_model_before_the_fit():
     design = np.column_stack([X, np.ones(len(X))])
     # one step from (5, 5, 0) is still above where the start (seed 3) would have led
     assert history.history["loss"][0] < np.mean((design @ [5.0, 5.0, 0.0] - Y[:, 0]) ** 2)
+
+
+def test_pretrain_fn_of_the_constructor_is_called_before_each_fit():
+    seen = []
+    model = line(kormos.BatchOptimizer("cg", pretrain_fn=seen.append))
+
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.fit(X, Y, epochs=1, verbose=0)
+
+    assert seen == [model, model]

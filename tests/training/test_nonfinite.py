@@ -221,6 +221,17 @@ def test_an_infinite_loss_at_the_start_is_told(method):
     assert history.result.message.startswith("The loss is inf at the starting point")
 
 
+@pytest.mark.parametrize("method", KINDS)
+def test_a_weight_that_is_nan_at_the_start_is_named(method):
+    model = line(method)
+    model.set_weights([np.array([[1.0], [np.nan]]), np.zeros(1)])
+
+    history = fit_badly(model, X, Y)
+
+    assert history.result.message.startswith("A parameter is not finite at the starting point: ")
+    assert "unit/kernel' is not finite" in history.result.message
+
+
 def test_terminate_on_nan_has_nothing_left_to_do():
     terminate = keras.callbacks.TerminateOnNaN()
     history = fit_badly(cliff_model("l-bfgs-b"), X, Y, callbacks=[terminate])

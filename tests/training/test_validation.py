@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import tensorflow as tf
 from training.problems import Watch, data, flat_weights, line, line_loss
 
 import kormos
+from kormos_core.data import streams
 from kormos_core.errors import DataError
 
 X, Y = data()
@@ -71,6 +74,37 @@ def test_validation_data_comes_in_all_forms(form):
     assert columns["val_loss"] == pytest.approx(expected, rel=AS_KERAS)
 
 
+@pytest.mark.parametrize("steps", [None, 2])
+def test_a_generator_is_validated_on_again_and_again(steps):
+    batches = ((X_VAL[at : at + 5], Y_VAL[at : at + 5]) for at in range(0, 20, 5))
+    watch = Watch()
+
+    columns = fit(
+        line(), validation_data=batches, validation_steps=steps, callbacks=[watch]
+    ).history
+
+    used = slice(0, None if steps is None else 5 * steps)
+    expected = [line_loss(X_VAL[used], Y_VAL[used], weights) for weights in watch.weights]
+    assert columns["val_loss"] == pytest.approx(expected, rel=AS_KERAS)
+
+
+def test_an_endless_generator_is_validated_on_by_its_first_batches():
+    endless = itertools.cycle([(X_VAL[:5], Y_VAL[:5]), (X_VAL[5:10], Y_VAL[5:10])])
+    watch = Watch()
+
+    columns = fit(line(), validation_data=endless, validation_steps=1, callbacks=[watch]).history
+
+    expected = [line_loss(X_VAL[:5], Y_VAL[:5], weights) for weights in watch.weights]
+    assert columns["val_loss"] == pytest.approx(expected, rel=AS_KERAS)
+
+
+def test_an_endless_generator_without_steps_is_refused(monkeypatch):
+    monkeypatch.setattr(streams, "MAX_CACHED_BATCHES", 10)
+
+    with pytest.raises(DataError, match=r"validation_data does not end: cycle.*validation_steps"):
+        fit(line(), validation_data=itertools.cycle([(X_VAL, Y_VAL)]))
+
+
 def test_validation_weights_count():
     weight = np.linspace(0.0, 2.0, len(X_VAL))
     evaluate = Evaluate(X_VAL, Y_VAL, weight)
@@ -129,6 +163,23 @@ def test_validation_frequency_is_kept(freq, validated):
 def test_a_validation_frequency_without_meaning_is_refused(freq):
     with pytest.raises(DataError, match="validation_freq is not usable"):
         fit(line(), validation_data=(X_VAL, Y_VAL), validation_freq=freq)
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ((X_VAL, Y_VAL[:5]), r"validation_data is not usable, .*\[20, 5\] samples"),
+        ((X_VAL[:0], Y_VAL[:0]), r"validation_data is not usable, .*is empty"),
+        (3, r"validation_data is not usable: int\. Allowed are \(x, y\)"),
+    ],
+)
+def test_validation_data_that_cannot_be_evaluated_is_refused_before_the_start(bad, match):
+    watch = Watch()
+
+    with pytest.raises(DataError, match=match):
+        fit(line(), validation_data=bad, callbacks=[watch])
+
+    assert watch.events == []
 
 
 def test_validation_split_sets_the_last_samples_apart():
@@ -194,6 +245,48 @@ def test_training_metrics_do_not_depend_on_the_batch_size(batch_size):
     # two thousandths of rounding a sweep cannot matter; see law 1
     np.testing.assert_allclose(columns["mae"], whole["mae"], rtol=1e-6)
     np.testing.assert_allclose(columns["loss"], whole["loss"], rtol=1e-10)
+
+
+def test_metrics_of_every_kind_are_what_evaluate_gives():
+    labels = (Y > 0).astype("float64")
+    model = line(
+        loss=keras.losses.BinaryCrossentropy(from_logits=True, dtype="float64"),
+        metrics=["AUC", "accuracy", keras.metrics.Precision()],
+    )
+
+    columns = model.fit(
+        X, labels, validation_data=(X, labels), batch_size=6, epochs=3, verbose=0
+    ).history
+
+    for name in ("AUC", "accuracy", "precision"):
+        assert columns[name] == pytest.approx(columns[f"val_{name}"], rel=1e-6)
+
+
+def test_each_outputs_loss_has_a_column():
+    inputs = keras.Input((2,), dtype="float64")
+    outputs = {
+        name: keras.layers.Dense(1, name=name, dtype="float64")(inputs) for name in ("a", "b")
+    }
+    model = kormos.BatchOptimizedModel(inputs, outputs)
+    model.compile("bfgs", {"a": "mse", "b": "mae"}, {"a": 1.0, "b": 2.0})
+    y = {"a": Y, "b": -Y}
+
+    columns = model.fit(X, y, validation_data=(X, y), epochs=2, verbose=0).history
+
+    for name in ("a_loss", "b_loss"):
+        assert columns[name] == pytest.approx(columns[f"val_{name}"], rel=1e-6)
+    total = np.array(columns["a_loss"]) + 2.0 * np.array(columns["b_loss"])
+    np.testing.assert_allclose(columns["loss"], total, rtol=1e-6)
+
+
+def test_a_batch_size_of_the_constructor_is_for_arrays_only():
+    solver = kormos.BatchOptimizer(batch_size=4)
+    stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)
+
+    by_arrays = fit(line(solver)).history
+    by_stream = line(solver).fit(stream, verbose=0, epochs=4).history
+
+    np.testing.assert_allclose(by_stream["loss"], by_arrays["loss"], rtol=1e-9)
 
 
 def test_training_metrics_without_callbacks_are_the_same():
