@@ -13,6 +13,7 @@ import pandas as pd
 import kormos
 
 keras.config.set_floatx("float64")
+keras.config.set_dtype_policy("float64")
 
 rank = 50
 model_input = keras.Input(shape=(rank,), name="input")

@@ -139,7 +139,7 @@ def minimize(
     with Interrupt() as interrupt:
         run = Run(objective, request.registered, observer, interrupt)
         result = run.solve(method, start, maxiter=limit)
-        told.on_train_end(observer.logs or None)
+    told.on_train_end(observer.logs or None)
     carrier.add_result(result)
     if progress is not None:
         progress.close(str(result))

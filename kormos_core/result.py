@@ -59,7 +59,8 @@ class Result:
         Accepted iterations.
     grad_norm : float
         Euclidean norm of the gradient at ``x`` (projected onto the bounds where there
-        are any); NaN where it could not be measured.
+        are any); NaN where it could not be measured. General constraints are not taken
+        into account: under them it need not vanish.
     fg_evals : int
         Sweeps over the data for a loss, or for a loss and its gradient.
     hessp_evals : int

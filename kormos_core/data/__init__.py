@@ -79,6 +79,12 @@ def adapt(
         is_arrays(x) or hasattr(x, "__iter__") or isinstance(x, keras.utils.PyDataset)
     ):
         raise DataError(_not_usable(x))
+    if isinstance(x, (list, tuple)) and not is_arrays(x):
+        message = (
+            f"the training data is a nested {type(x).__name__} of numbers. Allowed are arrays, or "
+            "a list with one array for each input. Pass np.asarray(x)."
+        )
+        raise DataError(message)
     if not is_arrays(x):
         extra = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
         given = [name for name, value in extra.items() if value is not None]

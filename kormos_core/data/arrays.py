@@ -78,6 +78,8 @@ def _normalize_leaf(leaf: Any, float_dtype: str | None) -> Any:
         floating = "float" in keras.backend.standardize_dtype(leaf.dtype)
         return keras.ops.cast(leaf, float_dtype) if floating and float_dtype else leaf
     leaf = np.asarray(leaf)
+    if leaf.dtype == object and not any(isinstance(entry, (str, bytes)) for entry in leaf.flat):
+        leaf = leaf.astype(np.float64)  # such as a frame with columns of several dtypes
     return leaf.astype(float_dtype, copy=False) if float_dtype and leaf.dtype.kind == "f" else leaf
 
 

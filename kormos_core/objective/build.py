@@ -19,7 +19,7 @@ from kormos_core.errors import (
 )
 from kormos_core.objective.bounds import model_bounds
 from kormos_core.objective.forward import compute_loss, predict
-from kormos_core.objective.layers import sublayers
+from kormos_core.objective.layers import compute_dtypes, sublayers
 from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.objective import ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope
@@ -227,8 +227,7 @@ def build_objective(
 
 def _precision(model: keras.Model, loss_dtype: str) -> str:
     """Return the narrowest floating dtype that takes part, as float64 or float32."""
-    dtypes = {loss_dtype, *(str(layer.compute_dtype) for layer in sublayers(model))}
-    floating = {dtype for dtype in dtypes if "float" in dtype}
+    floating = {dtype for dtype in {loss_dtype, *compute_dtypes(model)} if "float" in dtype}
     return "float64" if floating == {"float64"} else "float32"
 
 
@@ -263,6 +262,13 @@ def _evaluate_once(model: keras.Model, first: Batch) -> Any:
     arrays = few_samples(model, first) or first.arrays
     x, y, weight = arrays
     y_pred = predict(model, x, training=False)
+    overridden = type(model).compute_loss is not keras.Model.compute_loss
+    if y is None and model.loss is not None and not overridden:
+        message = (
+            "there are no targets: y is None, and the loss compares outputs with them. Allowed "
+            "is an array of one target for each sample. Pass y."
+        )
+        raise DataError(message)
     _check_target(model, y, y_pred)
     loss = compute_loss(model, arrays, y_pred, training=False)
     model.compute_metrics(x, y, y_pred, weight)

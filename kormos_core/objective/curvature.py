@@ -201,27 +201,35 @@ class CheckedHVP:
         return gradient_difference(self._gradient, x, v, self._step)
 
     def _check(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Choose the first kind whose product agrees with a difference."""
-        difference = self._difference(x, v)
+        """Choose the first kind whose product agrees with a difference.
+
+        It is compared along a direction that leaves no parameter out, and not along the
+        solver's own: that one is the gradient at first, along which faults of
+        normalization layers all but vanish.
+        """
+        direction = generic_direction(x.size)
+        difference = self._difference(x, direction)
         current = self._chosen or self._requested
         if current == FINITE_DIFFERENCE or not np.isfinite(difference).all():
             # Without finite gradients nothing can be told; the solver will see to that.
             self._chosen = self._chosen or (current if current == FINITE_DIFFERENCE else None)
-            return difference
+            return self._difference(x, v)
         self._checked = True
         reasons: dict[str, str] = {}
         for kind in (current, *(k for k in HVP_KINDS if k != current)):
-            hv = difference if kind == FINITE_DIFFERENCE else self._try(kind, x, v, reasons)
+            if kind == FINITE_DIFFERENCE:
+                break
+            hv = self._try(kind, x, direction, reasons)
             if hv is None:
                 continue
-            if kind == FINITE_DIFFERENCE or self._agrees(hv, difference, x, v):
-                self._chosen = kind
+            if self._agrees(hv, difference, x, direction):
                 break
             self._wrong.add(kind)
             reasons[kind] = "it disagrees with differences of the gradient"
+        self._chosen = kind
         if reasons:
             self._tell(reasons)
-        return np.asarray(hv)
+        return self._products[kind](x, v)
 
     def _try(
         self,

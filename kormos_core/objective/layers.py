@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["sublayers"]
+__all__ = ["compute_dtypes", "sublayers"]
 
 
 def sublayers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -43,3 +43,22 @@ def sublayers(model: keras.Model) -> list[keras.layers.Layer]:
             continue
         seen.add(id(item))
     return found
+
+
+def compute_dtypes(model: keras.Model) -> set[str]:
+    """Return the dtypes that a model's layers compute in.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model.
+
+    Returns
+    -------
+    set of str
+        Such as ``{"float32"}``. Models and input layers are left out: they hand data on,
+        in whatever dtype the policy of the process is, and compute nothing of their own.
+    """
+    idle = (keras.Model, keras.layers.InputLayer)
+    layers = [layer for layer in sublayers(model) if not isinstance(layer, idle)]
+    return {str(layer.compute_dtype) for layer in layers or [model]}

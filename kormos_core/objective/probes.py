@@ -10,7 +10,7 @@ import numpy as np
 
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.forward import compute_loss, predict
-from kormos_core.objective.layers import sublayers
+from kormos_core.objective.layers import compute_dtypes
 from kormos_core.objective.noise import seed_variables
 from kormos_core.objective.precision import float_dtype
 
@@ -64,7 +64,7 @@ def rounding(model: keras.Model) -> float:
     float
         The relative error, from the narrowest dtype that a layer computes in.
     """
-    dtypes = {str(layer.compute_dtype) for layer in sublayers(model)}
+    dtypes = compute_dtypes(model)
     if any("16" in dtype for dtype in dtypes):
         return 0.02
     narrow = "float32" in dtypes or float_dtype(model) != "float64"

@@ -287,8 +287,9 @@ def _solve(
             raise
         if not observer.weights_restored:
             layout.write(result.x)
-        statistics.update_moving(objective, layout.read())
-        callbacks.on_train_end(observer.logs or None)
+    # Past this point Ctrl-C means what it means anywhere: there is no solve left to end.
+    statistics.update_moving(objective, layout.read())
+    callbacks.on_train_end(observer.logs or None)
     return result
 
 

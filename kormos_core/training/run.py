@@ -291,7 +291,8 @@ class Run:
 
     def _prefer(self, x: NDArray[np.float64], f: float) -> None:
         """Keep the best accepted point; under constraints the latest."""
-        if self.constraints or math.isnan(self.best_loss) or f <= self.best_loss:
+        latest = bool(self.constraints) and math.isfinite(f)
+        if latest or math.isnan(self.best_loss) or f <= self.best_loss:
             self.best, self.best_loss = x, f
 
     def _prefer_final(self, outcome: Result) -> None:

@@ -249,3 +249,17 @@ def test_a_fraction_that_is_none_is_refused(fraction):
 def test_a_part_may_not_be_empty():
     with pytest.raises(DataError, match=r"validation_split=0\.99 of 7 samples leaves one part"):
         split_off_validation((X, Y, None), 0.99)
+
+
+def test_a_frame_with_columns_of_several_dtypes_becomes_one_array():
+    frame = pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": [True, False]})
+
+    array = normalize(frame, "float32")
+
+    assert array.dtype == np.float32
+    assert array.tolist() == [[1.0, 0.5, 1.0], [2.0, 1.5, 0.0]]
+
+
+def test_nested_lists_of_numbers_are_refused_with_their_cure():
+    with pytest.raises(DataError, match=r"a nested list of numbers.*np\.asarray\(x\)"):
+        adapt([[1.0, 2.0], [3.0, 4.0]], [1.0, 2.0])

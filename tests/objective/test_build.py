@@ -335,3 +335,12 @@ def test_a_layer_that_assigns_in_training_alone_serves_in_inference_mode():
 
     expected = naive_value_and_grad(case, x, training=False, dtype="float32")[0]
     assert f == pytest.approx(expected, rel=1e-5)  # float32
+
+
+def test_missing_targets_are_named_as_such():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    batches = adapt(np.ones((4, 3)))
+
+    with pytest.raises(DataError, match=r"there are no targets: y is None.*Pass y"):
+        build_objective(model, batches, settings=Settings(), hvp="finite-difference")

@@ -6,6 +6,7 @@ from keras import layers
 from models import Subclassed, floatx, make
 
 from kormos_core.objective import float_dtype, floatx_scope
+from kormos_core.objective.layers import compute_dtypes
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -49,3 +50,13 @@ def test_the_floatx_is_given_back_after_an_error():
         _ = 1 / 0
 
     assert keras.config.floatx() == before
+
+
+def test_layers_in_float64_are_judged_as_such_whatever_their_model_hands_on():
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(1, dtype="float64")], name="mixed"
+    )
+
+    dtypes = compute_dtypes(model)
+
+    assert dtypes == {"float64"}

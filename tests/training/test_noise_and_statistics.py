@@ -238,3 +238,33 @@ def test_prediction_after_dropout_is_deterministic():
     one, other = (np.asarray(model(X, training=False)) for _ in range(2))
 
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["newton-cg", "trust-ncg", "trust-krylov"])
+@pytest.mark.parametrize(
+    "normalization", [keras.layers.BatchNormalization, keras.layers.LayerNormalization]
+)
+def test_a_fit_through_normalization_ends_up_with_right_products(normalization, method, dtype):
+    # TensorFlow's second derivatives are wrong here, but hardly along the gradient, which
+    # is the first direction that every one of these methods asks for.
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(203, 4))
+    y = np.sin(x.sum(axis=1, keepdims=True))
+    model = kormos.BatchOptimizedSequentialModel(
+        [
+            keras.Input((4,), dtype=dtype),
+            keras.layers.Dense(6, dtype=dtype),
+            normalization(dtype=dtype),
+            keras.layers.Activation("tanh", dtype=dtype),
+            keras.layers.Dense(1, dtype=dtype),
+        ]
+    )
+    model.compile(optimizer=method, loss="mse")
+
+    with pytest.warns(CurvatureWarning, match="Taken instead: finite-difference"):
+        history = model.fit(x, y, epochs=5, verbose=0)
+
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0]
