@@ -124,6 +124,11 @@ def _cut(structure: Any, part: slice) -> Any:
     return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[part], structure)
 
 
+def _part(leaf: Any, start: int, stop: int) -> Any:
+    """Cut samples out, but never copy a tensor only to have all of it."""
+    return leaf if start == 0 and stop == leaf.shape[0] else leaf[start:stop]
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class ArrayBatches:
@@ -174,7 +179,7 @@ class ArrayBatches:
             stop = min(start + int(batch_size), total)
             x, y, weight = keras.tree.map_structure(
                 lambda leaf, a=start, b=stop: (
-                    None if leaf is None else backend.to_device(leaf[a:b])
+                    None if leaf is None else backend.to_device(_part(leaf, a, b))
                 ),
                 arrays,
             )

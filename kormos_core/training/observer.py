@@ -91,8 +91,9 @@ class CallbackObserver:
 
     def begin(self, number: int) -> None:
         """Take note that work on iteration `number` begins."""
-        self._callbacks.on_epoch_begin(self._initial_epoch + number - 1)
-        self._callbacks.on_train_batch_begin(0)
+        if self._watched:  # kormos's own callbacks need no more than the ends of epochs
+            self._callbacks.on_epoch_begin(self._initial_epoch + number - 1)
+            self._callbacks.on_train_batch_begin(0)
 
     def iterate(self, iterate: Iterate) -> None:
         """Take an accepted iterate.
@@ -122,7 +123,8 @@ class CallbackObserver:
         validate = self._validation is not None and self._validation.is_due(epoch)
         # A callback may save or evaluate the model at any iterate.
         logs |= self._training_logs(iterate.x, moving=validate or self._watched)
-        self._callbacks.on_train_batch_end(0, dict(logs))
+        if self._watched:
+            self._callbacks.on_train_batch_end(0, dict(logs))
         if validate and self._validation is not None:
             logs |= self._validation.run(self._model, self._callbacks)
         self._callbacks.on_epoch_end(epoch, logs)
