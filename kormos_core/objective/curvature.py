@@ -207,12 +207,14 @@ class CheckedHVP:
         solver's own: that one is the gradient at first, along which faults of
         normalization layers all but vanish.
         """
+        current = self._chosen or self._requested
+        if current == FINITE_DIFFERENCE:
+            self._chosen = current
+            return self._difference(x, v)
         direction = generic_direction(x.size)
         difference = self._difference(x, direction)
-        current = self._chosen or self._requested
-        if current == FINITE_DIFFERENCE or not np.isfinite(difference).all():
+        if not np.isfinite(difference).all():
             # Without finite gradients nothing can be told; the solver will see to that.
-            self._chosen = self._chosen or (current if current == FINITE_DIFFERENCE else None)
             return self._difference(x, v)
         self._checked = True
         reasons: dict[str, str] = {}

@@ -19,6 +19,7 @@ from oracles import (
     state_of,
     study,
 )
+from scipy import optimize
 
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective
@@ -261,7 +262,6 @@ POINT = np.array([-1.2, 1.0, 0.3])
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_a_function_has_the_derivatives_that_scipy_has(jit):
-    optimize = pytest.importorskip("scipy.optimize")
     function = FunctionObjective(rosenbrock, 3, jit=jit)
 
     f, g = function.value_and_grad(POINT)

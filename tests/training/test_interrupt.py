@@ -44,8 +44,8 @@ def test_the_handler_is_given_back(own_handler):
 
 
 def test_the_handler_is_given_back_after_an_error(own_handler):
-    with pytest.raises(ZeroDivisionError), Interrupt():
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError, match="by zero"), Interrupt():
+        1 / 0  # noqa: B018 - it is the error that is wanted
     press()
 
     assert own_handler == [True]
