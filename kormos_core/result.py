@@ -64,7 +64,7 @@ class Result:
     fg_evals : int
         Sweeps over the data for a loss, or for a loss and its gradient.
     hessp_evals : int
-        Sweeps over the data for a Hessian-vector product.
+        Hessian-vector products that the solver asked for, a sweep over the data each.
     wall_time_s : float
         Seconds from the first evaluation to the end, callbacks included.
     solver : str

@@ -3,11 +3,12 @@
 Automatic second derivatives are wrong or missing for some layers: TensorFlow stops the
 gradient through the mean of `tf.nn.moments`, so products through normalization layers
 are off by 5 to 60 %, and forward-over-reverse does not exist through recurrent kernels.
-So the first product of every solve is compared with a difference of two gradients; where
-it fails or disagrees, the next kind is taken. Finite differences of the gradient come
-last and need no check. As a wrong product may be right by chance at one point (behind
-weights that are all zero, say), the check is made again at the second point of a solve,
-the fourth, the eighth and so on.
+So before the first product of every solve the kind is tried along a direction that
+leaves no parameter out, and compared with a difference of two gradients; where it fails
+or disagrees, the next kind is taken. Finite differences of the gradient come last and
+need no check. As a wrong product may be right by chance at one point (behind weights
+that are all zero, say), the check is made again at the second point of a solve, the
+fourth, the eighth and so on.
 
 Symbols: ``x`` parameters (n,), ``g`` gradient (n,), ``v`` direction (n,), ``hv`` product.
 

@@ -98,7 +98,7 @@ class FunctionObjective:
 
     def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the dense Hessian, shape (n, n), from n products."""
-        return dense_hessian(self.hvp, x, check=self._hvp.is_due(x))
+        return dense_hessian(self.hvp, x)
 
     def diagnose(self, x: NDArray[np.float64]) -> str:
         """Say where the function at `x` stops being finite: its inside is not known."""

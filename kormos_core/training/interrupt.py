@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Interrupt"]
 
+_TWICE = "interrupted twice"
+
 
 @final
 class Interrupt:
@@ -51,4 +53,4 @@ class Interrupt:
         del number, frame
         self.count += 1
         if self.count > 1:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(_TWICE)

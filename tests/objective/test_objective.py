@@ -102,7 +102,7 @@ def test_a_dense_hessian_of_many_parameters_is_refused():
         raise AssertionError
 
     with pytest.raises(UnsupportedError, match=r"2,001 parameters.*Use a solver that takes Hess"):
-        dense_hessian(product, np.zeros(HESSIAN_LIMIT + 1), check=True)
+        dense_hessian(product, np.zeros(HESSIAN_LIMIT + 1))
 
 
 def test_a_dense_hessian_is_made_symmetric():

@@ -31,7 +31,7 @@ def test_the_first_one_is_counted():
 def test_the_second_one_is_raised():
     with Interrupt():
         press()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
             press()
 
 

@@ -398,5 +398,5 @@ def test_the_second_control_c_is_raised():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
         solve(script)

@@ -95,7 +95,7 @@ def test_control_c_between_iterations_ends_the_solve_before_the_next(method):
 def test_a_second_control_c_really_stops_at_the_best_point(method):
     model, watch = line(method), Watch(interrupt_twice)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
         fit(model, watch)
 
     assert len(watch.logs) == 2
