@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from kormos_scipy.checks import FLAG, NONNEGATIVE, POSITIVE, check_options, optional, words
+from kormos_core.options import FLAG, NONNEGATIVE, POSITIVE, check_options, optional, words
 from kormos_scipy.run import run
 
 if TYPE_CHECKING:

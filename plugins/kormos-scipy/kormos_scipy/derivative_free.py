@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 from numpy.typing import ArrayLike  # noqa: TC002 - kormos reads the fields' types at run time
 
-from kormos_scipy.checks import FLAG, NONNEGATIVE, array, check_options, optional, whole
+from kormos_core.options import FLAG, NONNEGATIVE, array, check_options, optional, whole
 from kormos_scipy.run import run
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from kormos_scipy.checks import (
+from kormos_core.options import (
     FLAG,
     NONNEGATIVE,
     NUMBER,

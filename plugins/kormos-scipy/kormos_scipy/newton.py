@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 from numpy.typing import ArrayLike  # noqa: TC002 - kormos reads the fields' types at run time
 
-from kormos_scipy.checks import (
+from kormos_core.options import (
     NONNEGATIVE,
     NUMBER,
     POSITIVE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
-from kormos_scipy.checks import (
+from kormos_core.options import (
     FLAG,
     NONNEGATIVE,
     POSITIVE,
