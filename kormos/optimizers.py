@@ -16,7 +16,8 @@ from kormos_core.objective import (
     float_dtype,
     forget_programs,
 )
-from kormos_core.optimizer import BatchOptimizer, as_constraints, get, overridden
+from kormos_core.optimizer import BatchOptimizer, get
+from kormos_core.request import as_constraints, overridden
 from kormos_core.training import DEFAULT_MAXITER, Interrupt, Run
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kormos_core.objective import (
         ModelObjective,
     )
-    from kormos_core.optimizer import SolverRequest
+    from kormos_core.request import SolverRequest
     from kormos_core.training import Iterate
 
 __all__ = ["BatchOptimizer", "ScipyBatchOptimizer", "get"]
@@ -61,7 +62,7 @@ class ScipyBatchOptimizer(BatchOptimizer):
         epochs: int | None = None,
         pretrain_fn: Callable[[Any], Any] | None = None,
         batch_size: int | None = None,
-        hvp: str = "forward-over-reverse",
+        hvp: str = "auto",
         training: bool = True,
         name: str | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class ScipyBatchOptimizer(BatchOptimizer):
             Arguments for the constructor, of JSON's types.
         """
         config = super().get_config()
-        del config["solver"]
+        del config["solver"], config["jit_compile"]
         return {"method": self.method, **config}
 
     def build(self, model: Any, Xyw: Any = None) -> None:  # noqa: N803 - the name of 0.1
@@ -276,6 +277,9 @@ class _Told:
 
     def begin(self, number: int) -> None:
         """Take no note of it."""
+
+    def passed(self, iterate: Iterate) -> None:
+        """Take no note of it: SciPy's methods run outside the graph."""
 
     def iterate(self, iterate: Iterate) -> None:
         """Call the function."""

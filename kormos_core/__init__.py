@@ -4,7 +4,7 @@ Importing it loads no backend; what needs Keras is in `kormos_core.objective`,
 `kormos_core.optimizer`, `kormos_core.training` and `kormos_core.model`.
 """
 
-from kormos_core.capabilities import API_VERSION, SolverSpec
+from kormos_core.capabilities import API_VERSION, HVPSpec, SolverSpec
 from kormos_core.errors import KormosError
 from kormos_core.protocols import (
     HVP,
@@ -25,6 +25,7 @@ __all__ = [
     "Bounds",
     "Callback",
     "Counts",
+    "HVPSpec",
     "KormosError",
     "Objective",
     "Result",

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
-__all__ = ["API_VERSION", "Kind", "Need", "SolverSpec", "Support"]
+__all__ = ["API_VERSION", "HVPSpec", "Kind", "Need", "SolverSpec", "Support"]
 
 API_VERSION = 1
 """Version of the plugin interface that this core speaks."""
@@ -76,9 +76,7 @@ class SolverSpec:
     def __post_init__(self) -> None:
         """Refuse a declaration that could not be honored."""
         _check_name("solver name", self.name)
-        if self.name != self.name.lower():
-            message = f"solver name {self.name!r} is not usable. A name is in lower case."
-            raise ValueError(message)
+        _check_case("solver name", self.name)
         if not isinstance(self.aliases, tuple):
             message = (
                 f"aliases {self.aliases!r} of solver {self.name!r} are not usable. "
@@ -87,17 +85,64 @@ class SolverSpec:
             raise TypeError(message)
         for alias in self.aliases:
             _check_name(f"alias of solver {self.name!r}:", alias)
-        if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.factory):
-            message = (
-                f"factory {self.factory!r} of solver {self.name!r} is not usable. "
-                "It has the form 'package.module:Class'."
-            )
-            raise ValueError(message)
+        _check_factory(f"solver {self.name!r}", self.factory, "Class")
         if self.api_version > API_VERSION:
             return  # the words of a later interface are not for this one to judge
         _check_words("kind", {self.kind}, get_args(Kind), self.name)
         _check_words("needs", self.needs, get_args(Need), self.name)
         _check_words("supports", self.supports, get_args(Support), self.name)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HVPSpec:
+    """One kind of Hessian product as its plugin declares it.
+
+    Attributes
+    ----------
+    name : str
+        Name within the plugin's namespace, in lower case; users write
+        ``hvp="namespace:name"``.
+    factory : str
+        Where its function is: ``"package.module:function"``; imported at first use. It
+        takes a traceable scalar function of ``x`` and a point ``x``, tensors of shape
+        (n,), float64, and gives the traceable function from a direction ``v`` to the
+        product ``hv``, of the same shape.
+    summary : str
+        One line: what the product is and when to use it.
+    exact : bool
+        Whether it is the Hessian's product, which is then checked against differences of
+        the gradient; one that approximates it on purpose is taken as it is.
+    api_version : int
+        Version of the plugin interface it was written for.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+    exact: bool = True
+    api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that could not be honored."""
+        _check_name("name of a Hessian product", self.name)
+        _check_case("name of a Hessian product", self.name)
+        _check_factory(f"Hessian product {self.name!r}", self.factory, "function")
+
+
+def _check_case(what: str, name: str) -> None:
+    if name != name.lower():
+        message = f"{what} {name!r} is not usable. A name is in lower case."
+        raise ValueError(message)
+
+
+def _check_factory(whose: str, factory: str, what: str) -> None:
+    if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", factory):
+        message = (
+            f"factory {factory!r} of {whose} is not usable. "
+            f"It has the form 'package.module:{what}'."
+        )
+        raise ValueError(message)
 
 
 def _check_name(what: str, name: str) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from kormos_core.backends import current_backend
 from kormos_core.check import check_request
 from kormos_core.errors import BoundsError, UnsupportedError
-from kormos_core.objective import FunctionObjective, Layout, flat_bounds
-from kormos_core.optimizer import as_constraints, get, overridden
+from kormos_core.objective import FunctionObjective, Layout, Numerics, flat_bounds
+from kormos_core.optimizer import get
+from kormos_core.request import as_constraints, overridden
 from kormos_core.training import (
     DEFAULT_MAXITER,
     CallbackObserver,
@@ -45,7 +46,8 @@ def minimize(
     tol: float | None = None,
     callbacks: Any = None,
     hvp: str | None = None,
-    jit_compile: bool = False,
+    jit_compile: str | bool = "auto",
+    steps_per_execution: int = 1,
     verbose: int = 0,
 ) -> Result:
     """Minimize a function of one flat tensor written in `keras.ops`.
@@ -67,8 +69,11 @@ def minimize(
         To them an iteration is an epoch, and the model has one weight, ``x``.
     hvp : str or None
         Kind of Hessian product to start with.
-    jit_compile : bool
-        Whether XLA compiles the function.
+    jit_compile : {"auto", True, False}
+        Whether XLA compiles the function; ``"auto"`` tries it for solvers that run in the
+        graph, and does without for the others.
+    steps_per_execution : int
+        Iterations of a solver that runs in the graph between two calls of the callbacks.
     verbose : {0, 1, 2}
         0 silent, 1 one line kept up to date, 2 a line for each iteration.
 
@@ -115,14 +120,18 @@ def minimize(
             "is it in the fit of a model. Leave it out."
         )
         raise UnsupportedError(message)
+    request.check_steps(steps_per_execution)
     method = request.create()  # a wrong option is told before anything begins
     objective = FunctionObjective(
         fun,
         start.size,
         bounds=flat_bounds(request.bounds, start.size),
         constraints=request.constraints,
-        hvp=request.hvp,
-        jit=jit_compile,
+        numerics=Numerics(
+            hvp=request.hvp,
+            precision=_probe(fun, start),
+            jit=None if jit_compile == "auto" else bool(jit_compile),
+        ),
     )
     check_request(
         request.registered,
@@ -137,13 +146,33 @@ def minimize(
     observer, told = _observe(start, callbacks, progress, limit)
     told.on_train_begin()
     with Interrupt() as interrupt:
-        run = Run(objective, request.registered, observer, interrupt)
+        steps = steps_per_execution if callbacks else None
+        run = Run(objective, request.registered, observer, interrupt, steps)
         result = run.solve(method, start, maxiter=limit)
     told.on_train_end(observer.logs or None)
     carrier.add_result(result)
     if progress is not None:
         progress.close(str(result))
     return result
+
+
+def _probe(fun: Callable[[Any], Any], start: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    """Evaluate a function once, see that it gives a number, and tell its precision."""
+    value = keras.ops.convert_to_tensor(fun(keras.ops.convert_to_tensor(start)))
+    if int(np.prod(value.shape)) != 1:
+        message = (
+            f"the function gives a tensor of shape {tuple(value.shape)}, and a solver minimizes "
+            "a single number. Allowed is a scalar. Reduce it, such as by keras.ops.sum."
+        )
+        raise UnsupportedError(message)
+    dtype = keras.backend.standardize_dtype(value.dtype)
+    if "float" not in dtype:
+        message = (
+            f"the function gives {dtype}, which has no derivative. Allowed are floats. "
+            "Cast it inside the function."
+        )
+        raise UnsupportedError(message)
+    return "float64" if dtype == "float64" else "float32"
 
 
 @final

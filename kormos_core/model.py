@@ -75,6 +75,7 @@ class BatchOptimizedMixin:
         batch = isinstance(optimizer, BatchOptimizer)
         if batch:
             optimizer.request.check_steps(steps_per_execution)
+        self.requested_jit_compile = jit_compile
         precision = float_dtype(self) if batch else keras.config.floatx()
         with floatx_scope(precision):
             super().compile(  # type: ignore[misc]
@@ -88,6 +89,19 @@ class BatchOptimizedMixin:
                 jit_compile=jit_compile,
                 auto_scale_loss=auto_scale_loss and not batch,
             )
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return what `compile` was called with, for saving.
+
+        Returns
+        -------
+        dict or None
+            None where the model is not compiled.
+        """
+        config: dict[str, Any] | None = super().get_compile_config()  # type: ignore[misc]
+        if config is not None and "jit_compile" in config:
+            config["jit_compile"] = self.requested_jit_compile  # Keras keeps what it came to
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as a saved model was, solver and options included.

@@ -306,7 +306,9 @@ def test_every_kind_of_product_finds_the_minimum(kind, method):
 
 
 def test_an_unknown_kind_of_product_is_refused():
-    with pytest.raises(UnsupportedError, match=r"hvp='revers'.*Allowed: forward-over-reverse"):
+    with pytest.raises(
+        UnsupportedError, match=r"hvp='revers'.*Allowed: auto, forward-over-reverse"
+    ):
         kormos.minimize(quadratic, np.zeros(3), solver="newton-cg", hvp="revers")
 
 

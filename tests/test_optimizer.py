@@ -15,7 +15,8 @@ from kormos_core.errors import (
     UnknownSolverError,
     UnsupportedError,
 )
-from kormos_core.optimizer import BatchOptimizer, SolverRequest, as_constraints, get, overridden
+from kormos_core.optimizer import BatchOptimizer, get
+from kormos_core.request import SolverRequest, as_constraints, overridden
 
 # --- the carrier -------------------------------------------------------------------------
 

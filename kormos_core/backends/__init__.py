@@ -8,10 +8,16 @@ from typing import cast
 
 import keras
 
-from kormos_core.backends.protocol import Backend, BatchFunction, HVPKind
+from kormos_core.backends.protocol import (
+    Backend,
+    BatchFunction,
+    Forward,
+    Linearize,
+    Product,
+)
 from kormos_core.errors import UnsupportedError
 
-__all__ = ["Backend", "BatchFunction", "HVPKind", "current_backend"]
+__all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product", "current_backend"]
 
 _MODULES = {"tensorflow": "kormos_core.backends.tensorflow"}
 

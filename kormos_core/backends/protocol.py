@@ -1,22 +1,33 @@
-"""What a backend must offer: devices, compilation, derivatives.
+"""What a backend must offer: devices, compilation, derivatives, streams.
 
-Symbols: ``x`` parameters (n,), ``v`` direction (n,), both flat float64 tensors.
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction (n,),
+``hv`` Hessian-vector product (n,); flat float64 tensors.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Backend", "BatchFunction", "HVPKind"]
+__all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product"]
 
-HVPKind = Literal["forward-over-reverse", "reverse-over-reverse"]
-"""Ways to differentiate twice that a backend offers."""
+Product: TypeAlias = Callable[[Any], Any]
+"""Traceable: ``v`` to ``hv``, at one point."""
+
+Linearize: TypeAlias = Callable[[Callable[[Any], Any], Any], Product]
+"""Traceable: a scalar function of ``x`` and a point to the product there.
+
+What does not depend on the direction is computed before the product is returned, so that
+many products at one point share it."""
+
+Forward: TypeAlias = Callable[[Any], tuple[list[Any], Callable[[], Any]]]
+"""Traceable: ``x`` to a model's outputs and the function that makes their scalar loss."""
 
 
 class BatchFunction(Protocol):
@@ -37,12 +48,24 @@ class Backend(Protocol):
     ----------
     name : str
         Keras's name of the backend.
+    hvp_kinds : mapping of str to Linearize
+        Exact Hessian products by automatic differentiation, the best first.
+    jit_errors : tuple of exception types
+        What XLA raises where it cannot compile a function.
     """
 
     name: str
+    hvp_kinds: Mapping[str, Linearize]
+    jit_errors: tuple[type[Exception], ...]
 
     def to_device(self, array: Any) -> Any:
         """Put `array` on the device as a tensor of the same dtype."""
+        ...
+
+    def compile(
+        self, function: Callable[..., Any], *, jit: bool, eager: bool
+    ) -> Callable[..., Any]:
+        """Compile a `function` of structures of tensors, by XLA if `jit`, not if `eager`."""
         ...
 
     def compile_value(
@@ -58,13 +81,50 @@ class Backend(Protocol):
         ...
 
     def compile_hvp(
-        self, loss: BatchFunction, kind: HVPKind, *, jit: bool, eager: bool
+        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the product of kind `kind` of `loss`, (n,); `jit` and `eager` as above."""
+        """Compile the product that `linearize` makes of x and a batch; rest as above."""
         ...
 
     def compile_map(
         self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], Any], Any]:
         """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
+        ...
+
+    def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """Return a scalar `function` at `x` and its gradient; traceable."""
+        ...
+
+    def gauss_newton(self, forward: Forward, x: Any) -> Product:
+        """Return the generalized Gauss-Newton product of `forward` at `x`; traceable."""
+        ...
+
+    def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:
+        """Return the same product, its Jacobian by a difference of `step` along `v`."""
+        ...
+
+    def stream(
+        self, source: Any, batches: Callable[[], Iterable[Any]], take: Callable[[Any], Any]
+    ) -> Any:
+        """Make what `reduce_stream` can read within a compiled function.
+
+        Parameters
+        ----------
+        source : object
+            The user's own data, which the backend may be able to read in the graph.
+        batches : callable
+            Otherwise gives an iterator of tuples of tensors, one for each batch.
+        take : callable
+            Makes such a tuple of an item of `source`; traceable.
+
+        Returns
+        -------
+        object
+            The stream.
+        """
+        ...
+
+    def reduce_stream(self, stream: Any, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """Fold `function` of state and batch over `stream`, from `initial` on; traceable."""
         ...

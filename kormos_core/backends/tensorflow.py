@@ -7,17 +7,18 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 from __future__ import annotations
 
 import functools
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import tensorflow as tf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from kormos_core.backends.protocol import BatchFunction, HVPKind
+    from kormos_core.backends.protocol import BatchFunction, Forward, Product
 
 __all__ = ["BACKEND", "TensorFlowBackend"]
 
@@ -38,31 +39,47 @@ def _compile(
     )
 
 
-def _value_and_grad(loss: BatchFunction, x: Any, batch: Any) -> tuple[Any, Any]:
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+def _gradient(tape: tf.GradientTape, f: Any, x: Any, v: Any = None) -> Any:
+    return tape.gradient(f, x, output_gradients=v, unconnected_gradients="zero")
+
+
+def _tape(*, persistent: bool = False) -> tf.GradientTape:
+    return tf.GradientTape(persistent=persistent, watch_accessed_variables=False)
+
+
+def _value_and_grad(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+    with _tape() as tape:
         tape.watch(x)
-        f = loss(x, batch)
-    return f, tape.gradient(f, x, unconnected_gradients="zero")
+        f = function(x)
+    return f, _gradient(tape, f, x)
 
 
-def _forward_over_reverse(loss: BatchFunction, x: Any, v: Any, batch: Any) -> Any:
-    with tf.autodiff.ForwardAccumulator(x, v) as accumulator:
-        _, g = _value_and_grad(loss, x, batch)
-    return accumulator.jvp(g, unconnected_gradients="zero")
-
-
-def _reverse_over_reverse(loss: BatchFunction, x: Any, v: Any, batch: Any) -> Any:
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+def _reverse_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
+    # The gradient is recorded once; a product is one sweep back through the record.
+    with _tape(persistent=True) as tape:
         tape.watch(x)
-        _, g = _value_and_grad(loss, x, batch)
-        slope = tf.tensordot(g, v, 1)
-    return tape.gradient(slope, x, unconnected_gradients="zero")
+        _, g = _value_and_grad(function, x)
+    return lambda v: _gradient(tape, g, x, v)
 
 
-_HVP: dict[HVPKind, Callable[..., Any]] = {
-    "forward-over-reverse": _forward_over_reverse,
-    "reverse-over-reverse": _reverse_over_reverse,
-}
+def _forward_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
+    def product(v: Any) -> Any:
+        with tf.autodiff.ForwardAccumulator(x, v) as accumulator:
+            _, g = _value_and_grad(function, x)
+        return accumulator.jvp(g, unconnected_gradients="zero")
+
+    return product
+
+
+def _loss_curvature(outputs: list[Any], head: Callable[[], Any]) -> Callable[[list[Any]], Any]:
+    """Return the product with the loss's Hessian with respect to the outputs."""
+    with _tape(persistent=True) as tape:
+        tape.watch(outputs)
+        with _tape() as inner:
+            inner.watch(outputs)
+            f = head()
+        slopes = _gradient(inner, f, outputs)
+    return lambda tangents: _gradient(tape, slopes, outputs, tangents)
 
 
 @final
@@ -70,10 +87,30 @@ class TensorFlowBackend:
     """`Backend` on TensorFlow."""
 
     name = "tensorflow"
+    # Without XLA a record of the gradient is shared by all products at a point, which only
+    # reverse-over-reverse can do; alone it costs no more than forward-over-reverse.
+    hvp_kinds = MappingProxyType(
+        {
+            "reverse-over-reverse": _reverse_over_reverse,
+            "forward-over-reverse": _forward_over_reverse,
+        }
+    )
+    jit_errors = (
+        tf.errors.InvalidArgumentError,
+        tf.errors.UnimplementedError,
+        tf.errors.InternalError,
+        tf.errors.NotFoundError,
+    )
 
     def to_device(self, array: Any) -> tf.Tensor:
         """Put `array` on the device as a tensor of the same dtype."""
         return tf.convert_to_tensor(array)
+
+    def compile(
+        self, function: Callable[..., Any], *, jit: bool, eager: bool
+    ) -> Callable[..., Any]:
+        """Compile a `function` of structures of tensors, by XLA if `jit`, not if `eager`."""
+        return _compile(function, jit=jit, eager=eager, relax=False)
 
     def compile_value(
         self, loss: BatchFunction, *, jit: bool, eager: bool
@@ -92,7 +129,7 @@ class TensorFlowBackend:
         """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
 
         def traced(x: Any, batch: Any) -> tuple[Any, Any]:
-            return _value_and_grad(loss, x, batch)
+            return _value_and_grad(lambda z: loss(z, batch), x)
 
         compiled = _compile(traced, jit=jit, eager=eager)
 
@@ -105,13 +142,12 @@ class TensorFlowBackend:
         return value_and_grad
 
     def compile_hvp(
-        self, loss: BatchFunction, kind: HVPKind, *, jit: bool, eager: bool
+        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the product of kind `kind` of `loss`, (n,); `jit` and `eager` as above."""
-        product = _HVP[kind]
+        """Compile the product that `linearize` makes of x and a batch; rest as above."""
 
         def traced(x: Any, v: Any, batch: Any) -> Any:
-            return product(loss, x, v, batch)
+            return linearize(x, batch)(v)
 
         compiled = _compile(traced, jit=jit, eager=eager)
 
@@ -131,6 +167,66 @@ class TensorFlowBackend:
             return compiled(tf.constant(x), batch)
 
         return mapped
+
+    def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """Return a scalar `function` at `x` and its gradient; traceable."""
+        return _value_and_grad(function, x)
+
+    def gauss_newton(self, forward: Forward, x: Any) -> Product:
+        """Return the generalized Gauss-Newton product of `forward` at `x`; traceable."""
+        with _tape(persistent=True) as tape:
+            tape.watch(x)
+            outputs, head = forward(x)
+        # A product with the Jacobian is the derivative of one with its transpose, which is
+        # linear in the vector `dual`, whatever that is.
+        duals = [tf.zeros_like(output) for output in outputs]
+        with _tape(persistent=True) as transposed:
+            transposed.watch(duals)
+            pulled = _gradient(tape, outputs, x, duals)
+        curvature = _loss_curvature(outputs, head)
+
+        def product(v: Any) -> Any:
+            tangents = _gradient(transposed, pulled, duals, v)
+            return _gradient(tape, outputs, x, curvature(tangents))
+
+        return product
+
+    def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:
+        """Return the same product, its Jacobian by a difference of `step` along `v`."""
+        ahead, behind = forward(x + step * v)[0], forward(x - step * v)[0]
+        with _tape() as tape:
+            tape.watch(x)
+            outputs, head = forward(x)
+        tangents = [
+            (a - b) / tf.cast(2.0 * step, a.dtype) for a, b in zip(ahead, behind, strict=True)
+        ]
+        return _gradient(tape, outputs, x, _loss_curvature(outputs, head)(tangents))
+
+    def stream(
+        self, source: Any, batches: Callable[[], Iterable[Any]], take: Callable[[Any], Any]
+    ) -> tf.data.Dataset:
+        """Make what `reduce_stream` can read within a compiled function."""
+        if isinstance(source, tf.data.Dataset):
+            single = not isinstance(source.element_spec, tuple)
+            return source.map(lambda *item: take(item[0] if single else item))
+        first = next(iter(batches()))
+        signature = tuple(tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype) for leaf in first)
+        return tf.data.Dataset.from_generator(batches, output_signature=signature)
+
+    def reduce_stream(
+        self, stream: tf.data.Dataset, initial: Any, function: Callable[[Any, Any], Any]
+    ) -> Any:
+        """Fold `function` of state and batch over `stream`, from `initial` on; traceable."""
+        # An iterator, as Dataset.reduce would set its function up anew on every sweep.
+        iterator = iter(stream)
+
+        def read(_: Any, state: Any) -> tuple[Any, Any]:
+            item = iterator.get_next_as_optional()
+            here = item.has_value()
+            return here, tf.cond(here, lambda: function(state, item.get_value()), lambda: state)
+
+        _, final = tf.while_loop(lambda here, _: here, read, (tf.ones((), tf.bool), initial))
+        return final
 
 
 BACKEND = TensorFlowBackend()

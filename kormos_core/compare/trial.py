@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kormos_core.data import adapt
-from kormos_core.objective import HVP_KINDS, Settings, build_objective, floatx_scope
+from kormos_core.objective import AUTO, Settings, build_objective, floatx_scope
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,6 +162,6 @@ def _objective(model: keras.Model, data: Data, dtype: str) -> ModelObjective:
         model,
         adapt(data.x, data.y, float_dtype=dtype),
         settings=Settings(jit=bool(model.jit_compile)),
-        hvp=HVP_KINDS[0],
+        hvp=AUTO,
     )
     return objective

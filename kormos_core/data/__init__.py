@@ -114,7 +114,7 @@ def adapt(
             "batches. Allowed is 1 to that number. Change steps_per_epoch or batch_size."
         )
         raise DataError(message)
-    return ArrayBatches(batches.slices[:steps])
+    return batches.head(steps)
 
 
 def _not_usable(x: Any) -> str:

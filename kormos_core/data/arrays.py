@@ -124,27 +124,28 @@ def _cut(structure: Any, part: slice) -> Any:
     return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[part], structure)
 
 
-def _part(leaf: Any, start: int, stop: int) -> Any:
-    """Cut samples out, but never copy a tensor only to have all of it."""
-    return leaf if start == 0 and stop == leaf.shape[0] else leaf[start:stop]
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class ArrayBatches:
-    """Slices of arrays that stay on the device (`Batches`).
+    """Arrays that stay on the device, swept in slices (`Batches`).
 
     Attributes
     ----------
-    slices : tuple of Batch
-        Consecutive slices; only the last may be shorter.
+    arrays : tuple of (x, y, sample_weight)
+        Structures of tensors.
+    num_samples : int
+        Length of their first axis.
+    batch_size : int
+        Samples in a slice; only the last slice may be shorter.
     """
 
-    slices: tuple[Batch, ...]
+    arrays: tuple[Any, Any, Any]
+    num_samples: int
+    batch_size: int
 
     @classmethod
     def of(cls, arrays: tuple[Any, Any, Any], batch_size: int | None) -> ArrayBatches:
-        """Cut arrays into slices and move them to the device.
+        """Move arrays to the device.
 
         Parameters
         ----------
@@ -174,23 +175,41 @@ class ArrayBatches:
             )
             raise DataError(message)
         backend = current_backend()
-        slices = []
-        for start in range(0, total, int(batch_size)):
-            stop = min(start + int(batch_size), total)
-            x, y, weight = keras.tree.map_structure(
-                lambda leaf, a=start, b=stop: (
-                    None if leaf is None else backend.to_device(_part(leaf, a, b))
-                ),
-                arrays,
-            )
-            slices.append(Batch(x, y, weight, stop - start))
-        return cls(tuple(slices))
+        x, y, weight = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else backend.to_device(leaf), arrays
+        )
+        return cls((x, y, weight), total, min(int(batch_size), total))
 
     @property
     def num_batches(self) -> int:
         """Slices in one sweep."""
-        return len(self.slices)
+        return math.ceil(self.num_samples / self.batch_size)
+
+    @property
+    def graph_source(self) -> tuple[Any, Any, Any]:
+        """The arrays themselves."""
+        return self.arrays
+
+    def head(self, steps: int) -> ArrayBatches:
+        """Return the first slices.
+
+        Parameters
+        ----------
+        steps : int
+            How many.
+
+        Returns
+        -------
+        ArrayBatches
+            The slices.
+        """
+        length = min(steps * self.batch_size, self.num_samples)
+        return ArrayBatches(_cut(self.arrays, slice(0, length)), length, self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the slices once."""
-        return iter(self.slices)
+        for start in range(0, self.num_samples, self.batch_size):
+            stop = min(start + self.batch_size, self.num_samples)
+            whole = start == 0 and stop == self.num_samples
+            x, y, weight = self.arrays if whole else _cut(self.arrays, slice(start, stop))
+            yield Batch(x, y, weight, stop - start)

@@ -47,6 +47,11 @@ class Batches(Protocol):
         """Batches in one sweep; None where only a sweep can tell."""
         ...
 
+    @property
+    def graph_source(self) -> Any:
+        """What a backend may read in a compiled function, without this class's help."""
+        ...
+
     def __iter__(self) -> Iterator[Batch]:
         """Go through the data once."""
         ...

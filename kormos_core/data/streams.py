@@ -97,6 +97,11 @@ class StreamBatches:
         source, num_batches = _repeatable(source, steps)
         return cls(source, num_batches, class_weight, float_dtype)
 
+    @property
+    def graph_source(self) -> Any:
+        """The source itself where its items need no work in Python, else None."""
+        return self.source if self.class_weight is None else None
+
     def __iter__(self) -> Iterator[Batch]:
         """Go through the source once, with one batch alive at a time."""
         items = iter(self.source)

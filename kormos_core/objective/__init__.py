@@ -7,20 +7,23 @@ from kormos_core.objective.bounds import (
     projected_gradient,
 )
 from kormos_core.objective.build import build_objective, forget_programs
-from kormos_core.objective.curvature import HVP_KINDS, check_kind
 from kormos_core.objective.function import FunctionObjective
+from kormos_core.objective.kinds import AUTO, HVP_KINDS, check_kind
 from kormos_core.objective.layout import Layout
+from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope
 from kormos_core.objective.program import Program, Settings
 from kormos_core.objective.statistics import Statistics
 
 __all__ = [
+    "AUTO",
     "HESSIAN_LIMIT",
     "HVP_KINDS",
     "FunctionObjective",
     "Layout",
     "ModelObjective",
+    "Numerics",
     "Program",
     "Settings",
     "Statistics",

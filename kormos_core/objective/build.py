@@ -19,8 +19,10 @@ from kormos_core.errors import (
 )
 from kormos_core.objective.bounds import model_bounds
 from kormos_core.objective.forward import compute_loss, predict
+from kormos_core.objective.kinds import AUTO
 from kormos_core.objective.layers import compute_dtypes, sublayers
 from kormos_core.objective.noise import FrozenNoise
+from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope
 from kormos_core.objective.probes import few_samples
@@ -161,7 +163,8 @@ def build_objective(
     settings: Settings,
     bounds: Any = None,
     constraints: tuple[Any, ...] = (),
-    hvp: str,
+    hvp: str = AUTO,
+    jit: bool | None = None,
 ) -> tuple[ModelObjective, Statistics]:
     """Make the objective of one fit.
 
@@ -179,6 +182,8 @@ def build_objective(
         General constraints in the solver library's form.
     hvp : str
         Kind of Hessian product to start with.
+    jit : bool or None
+        Whether XLA compiles in-graph solvers; None decides by the model's layers.
 
     Returns
     -------
@@ -219,8 +224,7 @@ def build_objective(
         FrozenNoise.draw(model),
         bounds=model_bounds(bounds, entry.program.layout),
         constraints=constraints,
-        hvp=hvp,
-        precision=_precision(model, loss_dtype),
+        numerics=Numerics(hvp=hvp, precision=_precision(model, loss_dtype), jit=jit),
     )
     return objective, entry.statistics
 

@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from kormos_core.errors import CurvatureWarning, KormosError, UnsupportedError, nearest
+from kormos_core.errors import CurvatureWarning, KormosError
+from kormos_core.objective.gauss_newton import GAUSS_NEWTON
+from kormos_core.objective.kinds import (
+    FINITE_DIFFERENCE,
+    check_kind,
+    fallbacks,
+    is_exact,
+    resolve_kind,
+)
 from kormos_core.protocols import StopSolve
 
 if TYPE_CHECKING:
@@ -37,43 +45,13 @@ if TYPE_CHECKING:
     Gradient = Callable[[NDArray[np.float64]], NDArray[np.float64]]
     Product = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
-__all__ = [
-    "FINITE_DIFFERENCE",
-    "HVP_KINDS",
-    "CheckedHVP",
-    "check_kind",
-    "generic_direction",
-    "gradient_difference",
-]
-
-FINITE_DIFFERENCE = "finite-difference"
-HVP_KINDS = ("forward-over-reverse", "reverse-over-reverse", FINITE_DIFFERENCE)
-"""Kinds of products, in the order in which they are tried."""
+__all__ = ["STEPS", "CheckedHVP", "displacement", "generic_direction", "gradient_difference"]
 
 _TOLERANCE = {"float64": 1e-4, "float32": 0.01}  # relative; the known faults are of order 0.1
-_STEPS = {"float64": 1e-6, "float32": 5e-3}
+STEPS = {"float64": 1e-6, "float32": 5e-3}
+"""Displacements of a difference, relative to ``max(1, |x|)``."""
+
 _NOISE = {"float64": 1e-14, "float32": 1e-6}  # of a gradient, relative, after summation
-
-
-def check_kind(kind: str) -> None:
-    """Refuse a kind of Hessian product that there is not.
-
-    Parameters
-    ----------
-    kind : str
-        One of `HVP_KINDS`.
-
-    Raises
-    ------
-    UnsupportedError
-        If it is none of them.
-    """
-    if kind not in HVP_KINDS:
-        message = (
-            f"unknown kind of Hessian product: hvp={kind!r}.{nearest(kind, HVP_KINDS)} "
-            f"Allowed: {', '.join(HVP_KINDS)}."
-        )
-        raise UnsupportedError(message)
 
 
 def gradient_difference(
@@ -95,11 +73,28 @@ def gradient_difference(
     ndarray, shape (n,), float64
         The product, with an error of order ``step**2``; costs two gradients.
     """
-    length = float(np.linalg.norm(v))
-    if length == 0.0:
+    if not np.any(v):
         return np.zeros_like(v)
-    h = step * max(1.0, float(np.linalg.norm(x))) / length
+    h = displacement(x, v, step)
     return (gradient(x + h * v) - gradient(x - h * v)) / (2.0 * h)
+
+
+def displacement(x: NDArray[np.float64], v: NDArray[np.float64], step: float) -> float:
+    """Return how far to go along `v` from `x` for a difference.
+
+    Parameters
+    ----------
+    x, v : ndarray, shape (n,), float64
+        Point and direction, which is not zero.
+    step : float
+        Length of the displacement, relative to ``max(1, |x|)``.
+
+    Returns
+    -------
+    float
+        The multiple of `v`.
+    """
+    return step * max(1.0, float(np.linalg.norm(x))) / float(np.linalg.norm(v))
 
 
 def generic_direction(size: int) -> NDArray[np.float64]:
@@ -124,12 +119,15 @@ class CheckedHVP:
 
     Parameters
     ----------
-    products : mapping of str to callable
-        Products of ``(x, v)`` by kind; finite differences are added here.
+    product : callable
+        Gives the product of ``(x, v)`` for a kind; finite differences are made here.
     gradient : callable
         The gradient, shape (n,), at a point of shape (n,).
+    gauss_newton : callable
+        The Gauss-Newton product of ``(x, v, step)`` whose Jacobian is a difference, which
+        the product of that kind is compared with.
     kind : str
-        Kind to start with, one of `HVP_KINDS`.
+        Kind to start with, one that `check_kind` lets pass.
     dtype : str
         Dtype that the model computes in, which sets the differences' steps.
     unusable : dict of str to str
@@ -143,21 +141,23 @@ class CheckedHVP:
 
     def __init__(
         self,
-        products: dict[str, Product],
+        product: Callable[[str], Product],
         gradient: Gradient,
         *,
+        gauss_newton: Callable[..., NDArray[np.float64]],
         kind: str,
         dtype: str,
         unusable: dict[str, str],
     ) -> None:
         check_kind(kind)
         precision = "float64" if dtype == "float64" else "float32"
-        self._step = _STEPS[precision]
+        self.step = STEPS[precision]
         self._noise = _NOISE[precision]
         self._tolerance = _TOLERANCE[precision]
         self._gradient = gradient
-        self._products = products | {FINITE_DIFFERENCE: self._difference}
-        self._requested = kind
+        self._gauss_newton = gauss_newton
+        self._make = product
+        self._requested = resolve_kind(kind)
         self._unusable = unusable
         self._wrong: set[str] = set()
         self._chosen: str | None = None
@@ -170,13 +170,35 @@ class CheckedHVP:
         """Kind in use; None before the first product."""
         return self._chosen
 
+    @property
+    def current(self) -> str:
+        """Kind in use, or the one that would be tried first."""
+        return self._chosen or self._requested
+
     def __call__(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``H(x) v``, shape (n,), float64."""
         if not np.any(v):
             return np.zeros_like(v)
         if self.is_due(x):
-            return self._check(x, v)
-        return self._products[self._chosen or self._requested](x, v)
+            self._check(x)
+        return self._multiply(self.current, x, v)
+
+    def choose(self, x: NDArray[np.float64]) -> str:
+        """Check products at ``x``, shape (n,), now, and return the kind to use there.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            The point.
+
+        Returns
+        -------
+        str
+            The kind.
+        """
+        if self._chosen != FINITE_DIFFERENCE:
+            self._check(x)
+        return self.current
 
     def is_due(self, x: NDArray[np.float64]) -> bool:
         """Tell whether the next product, at ``x`` of shape (n,), will be checked.
@@ -198,41 +220,52 @@ class CheckedHVP:
             self._checked = self._num_points & (self._num_points - 1) != 0
         return not self._checked and self._chosen != FINITE_DIFFERENCE
 
-    def _difference(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-        return gradient_difference(self._gradient, x, v, self._step)
+    def _multiply(
+        self, kind: str, x: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        if kind == FINITE_DIFFERENCE:
+            return gradient_difference(self._gradient, x, v, self.step)
+        return self._make(kind)(x, v)
 
-    def _check(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _reference(
+        self, kind: str, x: NDArray[np.float64], v: NDArray[np.float64], step: float
+    ) -> NDArray[np.float64]:
+        """Return the product of a kind by differences."""
+        if kind != GAUSS_NEWTON:
+            return gradient_difference(self._gradient, x, v, step)
+        return self._gauss_newton(x, v, displacement(x, v, step))
+
+    def _check(self, x: NDArray[np.float64]) -> None:
         """Choose the first kind whose product agrees with a difference.
 
         It is compared along a direction that leaves no parameter out, and not along the
         solver's own: that one is the gradient at first, along which faults of
         normalization layers all but vanish.
         """
-        current = self._chosen or self._requested
-        if current == FINITE_DIFFERENCE:
-            self._chosen = current
-            return self._difference(x, v)
         direction = generic_direction(x.size)
-        difference = self._difference(x, direction)
-        if not np.isfinite(difference).all():
-            # Without finite gradients nothing can be told; the solver will see to that.
-            return self._difference(x, v)
-        self._checked = True
         reasons: dict[str, str] = {}
-        for kind in (current, *(k for k in HVP_KINDS if k != current)):
+        differences: dict[bool, NDArray[np.float64]] = {}
+        for kind in fallbacks(self.current):
             if kind == FINITE_DIFFERENCE:
                 break
             hv = self._try(kind, x, direction, reasons)
             if hv is None:
                 continue
-            if self._agrees(hv, difference, x, direction):
+            if not is_exact(kind) and kind != GAUSS_NEWTON:
+                break  # nothing is known that it should agree with
+            if is_exact(kind) not in differences:
+                differences[is_exact(kind)] = self._reference(kind, x, direction, self.step)
+            difference = differences[is_exact(kind)]
+            if not np.isfinite(difference).all():
+                return  # nothing can be told; the solver will see to that
+            if self._agrees(kind, hv, difference, x, direction):
                 break
             self._wrong.add(kind)
             reasons[kind] = "it disagrees with differences of the gradient"
+        self._checked = True
         self._chosen = kind
         if reasons:
             self._tell(reasons)
-        return self._products[kind](x, v)
 
     def _try(
         self,
@@ -244,7 +277,7 @@ class CheckedHVP:
         if kind in self._unusable or kind in self._wrong:
             return None
         try:
-            return self._products[kind](x, v)
+            return self._make(kind)(x, v)
         except (StopSolve, KormosError):
             raise
         except Exception as error:  # noqa: BLE001 - a backend fails here in many ways
@@ -254,6 +287,7 @@ class CheckedHVP:
 
     def _agrees(
         self,
+        kind: str,
         hv: NDArray[np.float64],
         difference: NDArray[np.float64],
         x: NDArray[np.float64],
@@ -263,14 +297,13 @@ class CheckedHVP:
         scale = max(float(np.linalg.norm(hv)), float(np.linalg.norm(difference)))
         if error <= self._tolerance * scale:
             return True
-        displacement = self._step * max(1.0, float(np.linalg.norm(x)))
         noise = self._noise * float(np.linalg.norm(self._gradient(x)))
-        noise *= float(np.linalg.norm(v)) / displacement
+        noise /= displacement(x, v, self.step)
         if error <= self._tolerance * scale + noise:
             return True
         # Kinks (ReLU, max) make the difference itself depend on its step: then it
         # cannot convict a product that lies within its own uncertainty.
-        halved = gradient_difference(self._gradient, x, v, 0.5 * self._step)
+        halved = self._reference(kind, x, v, 0.5 * self.step)
         return error <= 2.0 * float(np.linalg.norm(difference - halved)) + noise
 
     def _tell(self, reasons: dict[str, str]) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kormos_core.objective.program import Inputs, Program
+    from kormos_core.objective.program import Program
+    from kormos_core.objective.sweep import Inputs
 
 __all__ = ["blame_batch", "blame_gradient"]
 

@@ -10,19 +10,50 @@ from typing import TYPE_CHECKING, Any, final
 import keras
 
 from kormos_core.backends import current_backend
-from kormos_core.objective.curvature import FINITE_DIFFERENCE, HVP_KINDS, CheckedHVP
+from kormos_core.errors import UnsupportedError
+from kormos_core.objective.compiled import compile_on_graph
+from kormos_core.objective.curvature import CheckedHVP
+from kormos_core.objective.gauss_newton import GAUSS_NEWTON
+from kormos_core.objective.graph import Graph
+from kormos_core.objective.kinds import linearize
+from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import dense_hessian
+from kormos_core.objective.sweep import Data, Whole
 from kormos_core.protocols import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from kormos_core.backends import Product
+    from kormos_core.objective.sweep import Inputs
     from kormos_core.protocols import Bounds
 
 __all__ = ["FunctionObjective"]
+
+
+@final
+class _Function:
+    """A function as the one batch of an objective."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def loss(self, x: Any, inputs: Inputs | None) -> Any:
+        """Return the value at `x`; there are no `inputs`."""
+        del inputs
+        return keras.ops.reshape(keras.ops.cast(self._function(x), "float64"), ())
+
+    def product(self, kind: str, x: Any, inputs: Inputs | None) -> Product:
+        """Return the function from ``v`` to ``H(x) v`` of a kind; there are no `inputs`."""
+        return linearize(kind)(lambda z: self.loss(z, inputs), x)
+
+    def alone(self, x: Any, inputs: Inputs) -> Inputs:
+        """Return `inputs`, whatever `x`: they are all there is."""
+        del x
+        return inputs
 
 
 @final
@@ -39,10 +70,13 @@ class FunctionObjective:
         Box on the parameters.
     constraints : tuple
         General constraints in the solver library's form.
-    hvp : str
-        Kind of Hessian product to start with.
-    jit : bool
-        Whether XLA compiles the function.
+    numerics : Numerics or None
+        How it is differentiated and compiled; None for the defaults.
+
+    Raises
+    ------
+    UnsupportedError
+        If a kind of product is asked for that functions do not have.
     """
 
     def __init__(
@@ -52,33 +86,95 @@ class FunctionObjective:
         *,
         bounds: Bounds | None = None,
         constraints: tuple[Any, ...] = (),
-        hvp: str = HVP_KINDS[0],
-        jit: bool = False,
+        numerics: Numerics | None = None,
     ) -> None:
+        self.numerics = numerics = numerics or Numerics()
+        if numerics.hvp == GAUSS_NEWTON:
+            message = (
+                "hvp='gauss-newton' needs a loss of a model's outputs, and a plain function has "
+                "none. Allowed are the other kinds. Leave it out, or fit a model."
+            )
+            raise UnsupportedError(message)
         backend = current_backend()
         self.size = size
         self.bounds = bounds
         self.constraints = constraints
         self.counts = Counts()
         self.dtype = "float64"
-
-        def loss(x: Any, batch: Any) -> Any:
-            del batch
-            return keras.ops.reshape(keras.ops.cast(function(x), "float64"), ())
-
-        self._value = backend.compile_value(loss, jit=jit, eager=False)
-        self._value_and_grad = backend.compile_value_and_grad(loss, jit=jit, eager=False)
-        compiled = {
-            kind: backend.compile_hvp(loss, kind, jit=jit, eager=False)  # type: ignore[arg-type]
-            for kind in HVP_KINDS
-            if kind != FINITE_DIFFERENCE
-        }
+        self._batch = batch = _Function(function)
+        self._compiled: dict[Hashable, Callable[..., Any]] = {}
+        self._products: dict[str, Callable[..., NDArray[np.float64]]] = {}
+        how = {"jit": bool(numerics.jit), "eager": False}
+        self._value = backend.compile_value(batch.loss, **how)
+        self._value_and_grad = backend.compile_value_and_grad(batch.loss, **how)
         self._hvp = CheckedHVP(
-            {kind: lambda x, v, p=product: p(x, v, None) for kind, product in compiled.items()},  # type: ignore[misc]
+            self._product,
             lambda x: self.value_and_grad(x)[1],
-            kind=hvp,
-            dtype=self.dtype,
+            gauss_newton=self._product(GAUSS_NEWTON),  # never asked for: see above
+            kind=numerics.hvp,
+            dtype=numerics.precision,
             unusable={},
+        )
+
+    def _product(self, kind: str) -> Callable[..., NDArray[np.float64]]:
+        def product(x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+            if kind not in self._products:
+                self._products[kind] = current_backend().compile_hvp(
+                    lambda x, _: self._batch.product(kind, x, None),
+                    jit=bool(self.numerics.jit),
+                    eager=False,
+                )
+            return self._products[kind](x, v, None)
+
+        return product
+
+    def choose_hvp(self, x: NDArray[np.float64]) -> str:
+        """Check Hessian products at ``x``, (n,), and return the kind to use.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            The point.
+
+        Returns
+        -------
+        str
+            The kind that in-graph products will be of.
+        """
+        return self._hvp.choose(x)
+
+    def compile(self, function: Callable[..., Any], key: Hashable) -> Callable[..., Any]:
+        """Compile a traceable function of the objective and further tensors.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a `GraphObjective` and structures of tensors; gives such structures.
+        key : hashable
+            What the function does: equal keys mean equal functions.
+
+        Returns
+        -------
+        callable
+            The function of the tensors alone, arrays allowed.
+        """
+        graph = Graph(
+            size=self.size,
+            precision=self.numerics.precision,
+            batch=self._batch,
+            kind=self._hvp.current,
+            sweep=Whole(),
+            data=Data(None, (), None),
+            mean=False,
+            divisible=False,
+        )
+        return compile_on_graph(
+            function,
+            key=key,
+            graph=graph,
+            cache=self._compiled,
+            jit=self.numerics.jit,
+            eager=False,
         )
 
     def value(self, x: NDArray[np.float64]) -> float:

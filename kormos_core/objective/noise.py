@@ -18,7 +18,7 @@ from kormos_core.backends import current_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FrozenNoise", "seed_variables"]
+__all__ = ["FrozenNoise", "seed_variables", "seeds_of_batch"]
 
 _STRIDE = 1 << 20  # more draws than any layer makes in one batch
 _ADVANCE = 1009  # distance of two fits' draws; a prime, so that strides never meet
@@ -31,6 +31,29 @@ def seed_variables(model: keras.Model) -> list[keras.Variable]:
         for variable in model.non_trainable_variables
         if variable.name == "seed_generator_state"
     ]
+
+
+def seeds_of_batch(first: tuple[Any, ...], index: Any) -> tuple[Any, ...]:
+    """Return the seeds of one batch, inside a trace.
+
+    Parameters
+    ----------
+    first : tuple of tensor, shape (2,)
+        The seeds of batch 0.
+    index : tensor or int
+        Number of the batch.
+
+    Returns
+    -------
+    tuple of tensor, shape (2,)
+        The same as `FrozenNoise.for_batch` gives.
+    """
+    counter = keras.ops.cast(index, "int64") * _STRIDE
+    return tuple(
+        state
+        + keras.ops.stack([keras.ops.zeros((), state.dtype), keras.ops.cast(counter, state.dtype)])
+        for state in first
+    )
 
 
 @final

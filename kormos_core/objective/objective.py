@@ -6,6 +6,7 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 import keras
@@ -13,23 +14,25 @@ import numpy as np
 
 from kormos_core.data import ArrayBatches
 from kormos_core.errors import UnsupportedError
-from kormos_core.objective.curvature import (
-    FINITE_DIFFERENCE,
-    HVP_KINDS,
-    CheckedHVP,
-)
+from kormos_core.objective.compiled import compile_on_graph, wants_jit
+from kormos_core.objective.curvature import CheckedHVP
 from kormos_core.objective.diagnose import blame_batch, blame_gradient
-from kormos_core.objective.program import Inputs
+from kormos_core.objective.gauss_newton import GAUSS_NEWTON, check_convex
+from kormos_core.objective.graph import Graph
+from kormos_core.objective.numerics import Numerics
+from kormos_core.objective.source import graph_source
+from kormos_core.objective.sweep import Data, Inputs
 from kormos_core.protocols import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from numpy.typing import NDArray
 
     from kormos_core.data import Batch, Batches
     from kormos_core.objective.noise import FrozenNoise
     from kormos_core.objective.program import Program
+    from kormos_core.objective.sweep import Sweep
     from kormos_core.protocols import Bounds
 
 __all__ = ["HESSIAN_LIMIT", "ModelObjective", "dense_hessian"]
@@ -92,10 +95,13 @@ class ModelObjective:
         Box on the parameters.
     constraints : tuple
         General constraints in the solver library's form.
-    hvp : str
-        Kind of Hessian product to start with.
-    precision : str
-        Dtype that the loss is really computed in.
+    numerics : Numerics or None
+        How it is differentiated and compiled; None for the defaults.
+
+    Raises
+    ------
+    UnsupportedError
+        If the kind of Hessian product does not suit the model.
     """
 
     def __init__(
@@ -106,8 +112,7 @@ class ModelObjective:
         *,
         bounds: Bounds | None = None,
         constraints: tuple[Any, ...] = (),
-        hvp: str = HVP_KINDS[0],
-        precision: str = "float64",
+        numerics: Numerics | None = None,
     ) -> None:
         self.program = program
         self._model = program.model  # a program that is kept from fit to fit keeps no model alive
@@ -122,11 +127,15 @@ class ModelObjective:
         self._resident = self._place()
         if program.plan.kind == "split":
             self._totals = self._count()
+        self.numerics = numerics = numerics or Numerics()
+        if numerics.hvp == GAUSS_NEWTON:
+            check_convex(program.model)
         self._hvp = CheckedHVP(
-            {kind: self._product(kind) for kind in HVP_KINDS if kind != FINITE_DIFFERENCE},
+            self._product,
             lambda x: self.value_and_grad(x)[1],
-            kind=hvp,
-            dtype=precision,
+            gauss_newton=self._difference_product,
+            kind=numerics.hvp,
+            dtype=numerics.precision,
             unusable=program.unusable_hvp,
         )
 
@@ -166,6 +175,71 @@ class ModelObjective:
         """
         self.counts.hvp += 1
         return self._hvp(x, v)
+
+    def choose_hvp(self, x: NDArray[np.float64]) -> str:
+        """Check Hessian products at ``x``, (n,), and return the kind to use.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            The point.
+
+        Returns
+        -------
+        str
+            The kind that in-graph products will be of.
+        """
+        return self._hvp.choose(x)
+
+    def compile(self, function: Callable[..., Any], key: Hashable) -> Callable[..., Any]:
+        """Compile a traceable function of the objective and further tensors.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a `GraphObjective` and structures of tensors; gives such structures.
+        key : hashable
+            What the function does: equal keys mean equal functions, so that what is
+            compiled once serves in later fits, with other data.
+
+        Returns
+        -------
+        callable
+            The function of the tensors alone, arrays allowed.
+        """
+        sweep, data = self._graph_data
+        return compile_on_graph(
+            function,
+            key=key,
+            graph=Graph(
+                size=self.size,
+                precision=self.numerics.precision,
+                batch=self.program,
+                kind=self._hvp.current,
+                sweep=sweep,
+                data=data,
+                mean=self.program.plan.kind == "mean",
+                divisible=self.program.divisible,
+            ),
+            cache=self.program.compiled,
+            jit=self._loop_jit,
+            eager=self.program.settings.eager,
+        )
+
+    @cached_property
+    def _loop_jit(self) -> bool | None:
+        """Whether XLA is asked for in the graph (True), not wanted (False), or tried (None)."""
+        if self.numerics.jit is not None:
+            return self.numerics.jit
+        # XLA reads no streams, and draws other random numbers from the same seeds.
+        apt = isinstance(self.batches, ArrayBatches) and not self.program.seeds
+        return None if apt and wants_jit(self.program.model) else False
+
+    @cached_property
+    def _graph_data(self) -> tuple[Sweep, Data]:
+        """The way through the data inside the graph, and the data."""
+        sweep, source = graph_source(self.batches)
+        return sweep, Data(source, self.noise.for_batch(0), self._totals)
 
     def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the dense Hessian, shape (n, n), from n products."""
@@ -216,7 +290,7 @@ class ModelObjective:
         return self._inputs(0, next(iter(self.batches)))
 
     def _product(
-        self, kind: Any
+        self, kind: str
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
         def product(x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
             function = self.program.hvp(kind)
@@ -225,6 +299,15 @@ class ModelObjective:
             return np.asarray(self._sweep(lambda inputs: function(x, v, inputs)))
 
         return product
+
+    def _difference_product(
+        self, x: NDArray[np.float64], v: NDArray[np.float64], step: float
+    ) -> NDArray[np.float64]:
+        self.counts.value_and_grad += 1
+        function = self.program.differences
+        return np.asarray(
+            self._sweep(lambda inputs: np.asarray(function(x, (v, np.float64(step), inputs))))
+        )
 
     def _sweep(self, evaluate: Callable[[Inputs], Any]) -> Any:
         """Add up the batches' parts, in order."""

@@ -5,27 +5,40 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, final
 
 import keras
 
 from kormos_core.backends import current_backend
 from kormos_core.errors import NotBuiltError, UnsupportedError
 from kormos_core.objective.forward import predict
+from kormos_core.objective.gauss_newton import (
+    GAUSS_NEWTON,
+    check_losses,
+    num_added,
+    regularization,
+)
+from kormos_core.objective.kinds import linearize
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.noise import seed_variables
-from kormos_core.objective.terms import count_denominators, weighted_loss
+from kormos_core.objective.terms import (
+    count_denominators,
+    loss_of_outputs,
+    share_of_samples,
+    weighted_loss,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from kormos_core.backends import HVPKind
+    from kormos_core.backends import Forward, Product
+    from kormos_core.objective.sweep import Inputs
     from kormos_core.objective.terms import Plan
 
-__all__ = ["Inputs", "Program", "Settings"]
+__all__ = ["Program", "Settings"]
 
 
 @final
@@ -48,20 +61,12 @@ class Settings:
     eager: bool = False
 
 
-class Inputs(NamedTuple):
-    """What a traced function takes for one batch, besides the parameters."""
-
-    arrays: tuple[Any, Any, Any]
-    seeds: tuple[Any, ...]
-    totals: Any
-
-
 @final
 class Program:
     """Loss, gradient and Hessian products of a model as compiled functions.
 
     Functions are traced at first use for each shape of the data and stay; `num_traces`
-    tells how often that happened.
+    tells how often that happened. `compiled` keeps what was compiled for in-graph solvers.
 
     Parameters
     ----------
@@ -82,6 +87,7 @@ class Program:
         self.seeds = seed_variables(model)
         self.num_traces = 0
         self.unusable_hvp: dict[str, str] = {}
+        self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
 
     @property
@@ -116,7 +122,21 @@ class Program:
         mapping += list(zip(self.seeds, inputs.seeds, strict=True))
         return keras.StatelessScope(state_mapping=[*mapping, *states], collect_losses=True)
 
-    def _loss(self, x: Any, inputs: Inputs) -> Any:
+    def loss(self, x: Any, inputs: Inputs) -> Any:
+        """Return the part of the loss that a batch gives; traceable.
+
+        Parameters
+        ----------
+        x : tensor, shape (n,)
+            The parameters.
+        inputs : Inputs
+            The batch.
+
+        Returns
+        -------
+        tensor, scalar, float64
+            The part.
+        """
         self.num_traces += 1
         with self.scope(x, inputs) as scope:
             given = [scope.get_current_value(variable) for variable in self.layout.variables]
@@ -151,26 +171,40 @@ class Program:
     @cached_property
     def value(self) -> Callable[[NDArray[np.float64], Inputs], float]:
         """Part of the loss that a batch gives."""
-        return current_backend().compile_value(self._loss, **self._how())
+        return current_backend().compile_value(self.loss, **self._how())
 
     @cached_property
     def value_and_grad(
         self,
     ) -> Callable[[NDArray[np.float64], Inputs], tuple[float, NDArray[np.float64]]]:
         """Part of the loss and of the gradient, shape (n,), that a batch gives."""
-        return current_backend().compile_value_and_grad(self._loss, **self._how())
+        return current_backend().compile_value_and_grad(self.loss, **self._how())
 
     @cached_property
     def denominators(self) -> Callable[[NDArray[np.float64], Inputs], Any]:
         """What each output's loss on a batch is divided by."""
         return current_backend().compile_map(self._denominators, **self._how())
 
-    def hvp(self, kind: HVPKind) -> Callable[..., NDArray[np.float64]]:
+    @cached_property
+    def differences(self) -> Callable[[NDArray[np.float64], Any], Any]:
+        """Function of ``(x, (v, step, inputs))``: `difference_product` of a batch."""
+        return current_backend().compile_map(
+            lambda x, rest: self.difference_product(x, *rest), **self._how()
+        )
+
+    @cached_property
+    def divisible(self) -> bool:
+        """Whether some of the samples estimate the loss of all, as means do and sums do not."""
+        losses = keras.tree.flatten(self.model.loss)
+        sums = any(getattr(loss, "reduction", None) == "sum" for loss in losses)
+        return not sums and type(self.model).compute_loss is keras.Model.compute_loss
+
+    def hvp(self, kind: str) -> Callable[..., NDArray[np.float64]]:
         """Return the function of ``(x, v, inputs)`` for a batch's Hessian product.
 
         Parameters
         ----------
-        kind : {"forward-over-reverse", "reverse-over-reverse"}
+        kind : str
             How to differentiate twice.
 
         Returns
@@ -179,8 +213,119 @@ class Program:
             Gives an ndarray of shape (n,), float64.
         """
         if kind not in self._hvp:
-            self._hvp[kind] = current_backend().compile_hvp(self._loss, kind, **self._how())
+            self._hvp[kind] = current_backend().compile_hvp(
+                lambda x, inputs: self.product(kind, x, inputs), **self._how()
+            )
         return self._hvp[kind]
+
+    def product(self, kind: str, x: Any, inputs: Inputs) -> Product:
+        """Return the function from ``v`` to a batch's part of ``H(x) v``; traceable.
+
+        Parameters
+        ----------
+        kind : str
+            How to differentiate twice.
+        x : tensor, shape (n,)
+            The point.
+        inputs : Inputs
+            The batch.
+
+        Returns
+        -------
+        callable
+            Gives a tensor of shape (n,).
+        """
+        if kind != GAUSS_NEWTON:
+            return linearize(kind)(lambda z: self.loss(z, inputs), x)
+        outputs = current_backend().gauss_newton(self._forward(inputs), x)
+        extra = self._regularization_product(x, inputs)
+        return lambda v: outputs(v) + extra(v)
+
+    def alone(self, x: Any, inputs: Inputs) -> Inputs:
+        """Return a batch that is to count as if it were the whole data; traceable.
+
+        Parameters
+        ----------
+        x : tensor, shape (n,)
+            The point.
+        inputs : Inputs
+            The batch.
+
+        Returns
+        -------
+        Inputs
+            The batch with its own denominators.
+
+        Raises
+        ------
+        UnsupportedError
+            If losses are added that may be sums over samples.
+        """
+        with self.scope(x, inputs):
+            predict(self.model, inputs.arrays[0], training=self.settings.training)
+            if num_added(self.model, self.layout) > 0:
+                message = (
+                    "hvp_fraction below 1 cannot be honored: losses come from add_loss or from "
+                    "activity regularizers, and some of the samples estimate no sums. "
+                    "Allowed is 1 here. Leave it out."
+                )
+                raise UnsupportedError(message)
+        if self.plan.kind != "split":
+            return inputs
+        return inputs._replace(totals=self._denominators(x, inputs))
+
+    def difference_product(self, x: Any, v: Any, step: Any, inputs: Inputs) -> Any:
+        """Return the Gauss-Newton product with a difference for its Jacobian; traceable.
+
+        Parameters
+        ----------
+        x, v : tensor, shape (n,)
+            Point and direction.
+        step : tensor, scalar
+            Displacement along `v`.
+        inputs : Inputs
+            The batch.
+
+        Returns
+        -------
+        tensor, shape (n,)
+            The product, with an error of order ``step**2``.
+        """
+        part = current_backend().push_forward(self._forward(inputs), x, v, step)
+        return part + self._regularization_product(x, inputs)(v)
+
+    def _forward(self, inputs: Inputs) -> Forward:
+        """Return the model as a function of ``x`` to outputs and the head that is their loss."""
+        training = self.settings.training
+
+        def forward(x: Any) -> tuple[list[Any], Callable[[], Any]]:
+            with self.scope(x, inputs):
+                y_pred = predict(self.model, inputs.arrays[0], training=training)
+                check_losses(self.model, self.layout)
+
+            def head() -> Any:
+                self.num_traces += 1
+                model, arrays, totals = self.model, inputs.arrays, inputs.totals
+                with self.scope(x, inputs):
+                    return loss_of_outputs(
+                        self.plan, model, arrays, y_pred, totals, training=training
+                    )
+
+            return keras.tree.flatten(y_pred), head
+
+        return forward
+
+    def _regularization_product(self, x: Any, inputs: Inputs) -> Product:
+        if all(variable.regularizer is None for variable in self.layout.variables):
+            return lambda v: 0.0 * v
+        kind = next(iter(current_backend().hvp_kinds))
+        product = linearize(kind)(lambda z: regularization(self.layout, z), x)
+        share: Any = 1.0
+        if self.plan.kind == "split":
+            with self.scope(x, inputs):
+                y_pred = predict(self.model, inputs.arrays[0], training=self.settings.training)
+                share = share_of_samples(self.plan, inputs.arrays, y_pred, inputs.totals)
+        return lambda v: share * product(v)
 
     def _how(self) -> dict[str, bool]:
         return {"jit": self.settings.jit, "eager": self.settings.eager}

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kormos_core.objective.objective import ModelObjective
-    from kormos_core.objective.program import Inputs, Program
+    from kormos_core.objective.program import Program
+    from kormos_core.objective.sweep import Inputs
 
 __all__ = ["Statistics"]
 
@@ -62,6 +63,11 @@ class Statistics:
     def has_moving(self) -> bool:
         """Whether the model has moving statistics that its training mode updates."""
         return bool(self._moving)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of the compiled metrics, without ``"loss"``."""
+        return [name for name in self._program.model.get_metrics_result() if name != "loss"]
 
     def metrics(self, objective: ModelObjective, x: NDArray[np.float64]) -> dict[str, Any]:
         """Compute the compiled metrics over the training data, in training mode.

@@ -28,7 +28,14 @@ from kormos_core.objective.probes import (
 if TYPE_CHECKING:
     from kormos_core.data import Batch
 
-__all__ = ["Plan", "count_denominators", "make_plan", "weighted_loss"]
+__all__ = [
+    "Plan",
+    "count_denominators",
+    "loss_of_outputs",
+    "make_plan",
+    "share_of_samples",
+    "weighted_loss",
+]
 
 _MEANS = {"sum_over_batch_size", "mean"}
 
@@ -256,15 +263,61 @@ def weighted_loss(
         The part; for ``mean`` still to be multiplied with the share of the samples.
     """
     y_pred = predict(model, arrays[0], training=training)
+    return loss_of_outputs(plan, model, arrays, y_pred, totals, training=training)
+
+
+def loss_of_outputs(
+    plan: Plan,
+    model: keras.Model,
+    arrays: tuple[Any, Any, Any],
+    y_pred: Any,
+    totals: Any,
+    *,
+    training: bool,
+) -> Any:
+    """Return what `weighted_loss` does, of outputs that are there already.
+
+    Parameters
+    ----------
+    plan, model, arrays, totals, training : object
+        As of `weighted_loss`.
+    y_pred : structure of tensor
+        The model's outputs, masks attached.
+
+    Returns
+    -------
+    tensor, scalar, float64
+        The part.
+    """
     if plan.kind != "split":
         return keras.ops.cast(compute_loss(model, arrays, y_pred, training=training), "float64")
-    shares = keras.ops.divide_no_nan(count_denominators(plan, arrays, y_pred), totals)
-    shares = _sums_whole(plan, shares)
+    shares = _shares(plan, arrays, y_pred, totals)
     added = [keras.ops.cast(keras.ops.sum(loss), "float64") for loss in model.losses]
     part = _main_losses(plan, model, arrays, y_pred, shares, sum(added), training=training)
     for loss, summed in zip(added, plan.summed, strict=True):
         part = part + (loss if summed else loss * shares[-1])
     return part
+
+
+def share_of_samples(plan: Plan, arrays: tuple[Any, Any, Any], y_pred: Any, totals: Any) -> Any:
+    """Return the share that a term without data takes on a batch.
+
+    Parameters
+    ----------
+    plan, arrays, y_pred, totals : object
+        As of `loss_of_outputs`.
+
+    Returns
+    -------
+    tensor, scalar, or float
+        The batch's part of all samples for ``split``, else 1.
+    """
+    return _shares(plan, arrays, y_pred, totals)[-1] if plan.kind == "split" else 1.0
+
+
+def _shares(plan: Plan, arrays: tuple[Any, Any, Any], y_pred: Any, totals: Any) -> Any:
+    shares = keras.ops.divide_no_nan(count_denominators(plan, arrays, y_pred), totals)
+    return _sums_whole(plan, shares)
 
 
 def _sums_whole(plan: Plan, shares: Any) -> Any:

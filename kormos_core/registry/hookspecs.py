@@ -9,9 +9,9 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kormos_core.capabilities import SolverSpec
+    from kormos_core.capabilities import HVPSpec, SolverSpec
 
-__all__ = ["hookimpl", "hookspec", "kormos_solvers"]
+__all__ = ["hookimpl", "hookspec", "kormos_hvps", "kormos_solvers"]
 
 hookspec = pluggy.HookspecMarker("kormos")
 """Marks a specification of a hook; for the core alone."""
@@ -31,5 +31,19 @@ def kormos_solvers() -> Iterable[SolverSpec]:
     -------
     iterable of SolverSpec
         The solvers, their names unique within the plugin; the first is listed first.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kormos_hvps() -> Iterable[HVPSpec]:
+    """Declare kinds of Hessian products, for ``hvp="namespace:kind"``.
+
+    The module that implements it is as cheap to import as that of `kormos_solvers`.
+
+    Returns
+    -------
+    iterable of HVPSpec
+        The kinds, their names unique within the plugin.
     """
     raise NotImplementedError

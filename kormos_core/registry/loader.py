@@ -10,11 +10,11 @@ import dataclasses
 import re
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from kormos_core.capabilities import API_VERSION, SolverSpec
+from kormos_core.capabilities import API_VERSION, HVPSpec, SolverSpec
 from kormos_core.errors import PluginError
 from kormos_core.registry import hookspecs
 from kormos_core.registry.discovery import first_copies, origin
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from kormos_core.registry.settings import PluginSettings
 
-__all__ = ["collect_solvers", "load_plugins"]
+__all__ = ["collect", "load_plugins"]
 
 
 def load_plugins(
@@ -60,17 +60,17 @@ def load_plugins(
     return tuple(_mark_conflicts(plugins))
 
 
-def collect_solvers(target: object) -> list[SolverSpec]:
-    """Call the hook of one plugin and check what it declares.
+def collect(target: object) -> tuple[list[SolverSpec], list[HVPSpec]]:
+    """Call the hooks of one plugin and check what it declares.
 
     Parameters
     ----------
     target : object
-        The plugin's module, or another object with the hook.
+        The plugin's module, or another object with the hooks.
 
     Returns
     -------
-    list of SolverSpec
+    tuple of (list of SolverSpec, list of HVPSpec)
         In the plugin's own order.
 
     Raises
@@ -84,19 +84,19 @@ def collect_solvers(target: object) -> list[SolverSpec]:
     manager.add_hookspecs(hookspecs)
     manager.register(target)
     manager.check_pending()
-    if not manager.hook.kormos_solvers.get_hookimpls():
+    hooks = [manager.hook.kormos_solvers, manager.hook.kormos_hvps]
+    if not any(hook.get_hookimpls() for hook in hooks):
         message = (
             f"{getattr(target, '__name__', target)!r} does not implement the hook "
             "'kormos_solvers'. Mark a function of that name with kormos_core.hookimpl."
         )
         raise PluginError(message)
-    answers = manager.hook.kormos_solvers()
-    if not answers:
-        message = "kormos_solvers returned None. It returns an iterable of SolverSpec."
+    solvers = _declared("kormos_solvers", hooks[0], SolverSpec)
+    defaults = [spec.name for spec in solvers if spec.default]
+    if len(defaults) > 1:
+        message = f"more than one solver is the default: {defaults}. Mark at most one."
         raise PluginError(message)
-    solvers = [spec for answer in answers for spec in answer]
-    _check(solvers)
-    return solvers
+    return solvers, _declared("kormos_hvps", hooks[1], HVPSpec)
 
 
 def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
@@ -111,7 +111,7 @@ def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
         return dataclasses.replace(plugin, status="disabled", reason=forbidden)
     try:
         _check_namespace(plugin.namespace)
-        solvers = collect_solvers(entry_point.load())
+        solvers, hvps = collect(entry_point.load())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         return dataclasses.replace(
             plugin,
@@ -125,6 +125,7 @@ def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
         plugin,
         solvers=tuple(spec for spec in solvers if spec.api_version <= API_VERSION),
         skipped=tuple(spec for spec in solvers if spec.api_version > API_VERSION),
+        hvps=tuple(spec for spec in hvps if spec.api_version <= API_VERSION),
     )
 
 
@@ -156,20 +157,26 @@ def _check_namespace(namespace: str) -> None:
         raise PluginError(message)
 
 
-def _check(solvers: list[SolverSpec]) -> None:
-    for spec in solvers:
-        if not isinstance(spec, SolverSpec):
+def _declared(name: str, hook: pluggy.HookCaller, kind: type[Any]) -> list[Any]:
+    """Call one hook and see that it gives distinct objects of its kind."""
+    if not hook.get_hookimpls():
+        return []
+    answers = hook()
+    if not answers:
+        message = f"{name} returned None. It returns an iterable of {kind.__name__}."
+        raise PluginError(message)
+    specs = [spec for answer in answers for spec in answer]
+    for spec in specs:
+        if not isinstance(spec, kind):
             message = (
-                f"kormos_solvers gave {spec!r} of type {type(spec).__name__}. "
-                "It gives objects of type SolverSpec alone."
+                f"{name} gave {spec!r} of type {type(spec).__name__}. "
+                f"It gives objects of type {kind.__name__} alone."
             )
             raise PluginError(message)
-    names = Counter(spec.name for spec in solvers)
+    names = Counter(spec.name for spec in specs)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        message = f"solvers are declared twice: {twice}. A name is unique within its plugin."
+        what = "solvers" if kind is SolverSpec else "Hessian products"
+        message = f"{what} are declared twice: {twice}. A name is unique within its plugin."
         raise PluginError(message)
-    defaults = [spec.name for spec in solvers if spec.default]
-    if len(defaults) > 1:
-        message = f"more than one solver is the default: {defaults}. Mark at most one."
-        raise PluginError(message)
+    return specs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
 if TYPE_CHECKING:
-    from kormos_core.capabilities import SolverSpec
+    from kormos_core.capabilities import HVPSpec, SolverSpec
 
 __all__ = ["Plugin", "PluginStatus", "canonical"]
 
@@ -37,6 +37,8 @@ class Plugin:
         What it declares, in its own order.
     skipped : tuple of SolverSpec
         What it declares for a later plugin interface than this core speaks.
+    hvps : tuple of HVPSpec
+        Kinds of Hessian products that it declares.
     reason : str
         Why it cannot be used; empty where it can.
     traceback : str
@@ -50,6 +52,7 @@ class Plugin:
     status: PluginStatus = "loaded"
     solvers: tuple[SolverSpec, ...] = ()
     skipped: tuple[SolverSpec, ...] = ()
+    hvps: tuple[HVPSpec, ...] = ()
     reason: str = ""
     traceback: str = ""
 

@@ -16,12 +16,12 @@ from kormos_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from kormos_core.capabilities import SolverSpec
+    from kormos_core.capabilities import HVPSpec, SolverSpec
     from kormos_core.protocols import BatchOptimizer
 
-__all__ = ["Registered"]
+__all__ = ["Registered", "RegisteredHVP"]
 
 
 @final
@@ -147,3 +147,56 @@ class Registered:
                     f"Allowed: {', '.join(allowed) or 'none'}."
                 )
                 raise UnknownOptionError(message)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredHVP:
+    """A kind of Hessian product that an installed plugin declares.
+
+    Attributes
+    ----------
+    namespace : str
+        Namespace of the plugin.
+    spec : HVPSpec
+        What the product is.
+    distribution : str
+        Name of the plugin's distribution.
+    version : str
+        Its version.
+    """
+
+    namespace: str
+    spec: HVPSpec
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """Full name: ``"namespace:kind"``."""
+        return f"{self.namespace}:{self.spec.name}"
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function.
+
+        Returns
+        -------
+        callable
+            Takes a scalar function and a point; gives the function from ``v`` to ``hv``.
+
+        Raises
+        ------
+        PluginError
+            When it cannot be imported.
+        """
+        module, _, attribute = self.spec.factory.partition(":")
+        try:
+            function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            message = (
+                f"Hessian product {self.name} ({self.distribution} {self.version}) cannot be "
+                f"imported from {self.spec.factory!r}: {type(error).__name__}: {error}. "
+                f"Repair its installation: pip install --upgrade {self.distribution}"
+            )
+            raise PluginError(message) from error
+        return function

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from kormos_core.errors import UnknownSolverError, UnsupportedError
 from kormos_core.registry import messages
-from kormos_core.registry.registered import Registered
+from kormos_core.registry.registered import Registered, RegisteredHVP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,6 +56,51 @@ class Registry:
         """
         loaded = (plugin for plugin in self._plugins if plugin.status == "loaded")
         return tuple(_registered(plugin, spec) for plugin in loaded for spec in plugin.solvers)
+
+    def hvps(self) -> tuple[RegisteredHVP, ...]:
+        """Return every kind of Hessian product that plugins bring.
+
+        Returns
+        -------
+        tuple of RegisteredHVP
+            Sorted by namespace, then in the plugin's own order.
+        """
+        return tuple(
+            RegisteredHVP(
+                namespace=plugin.namespace,
+                spec=spec,
+                distribution=plugin.distribution,
+                version=plugin.version,
+            )
+            for plugin in self._plugins
+            if plugin.status == "loaded"
+            for spec in plugin.hvps
+        )
+
+    def hvp(self, name: str) -> RegisteredHVP:
+        """Find a plugin's kind of Hessian product.
+
+        Parameters
+        ----------
+        name : str
+            ``"namespace:kind"``.
+
+        Returns
+        -------
+        RegisteredHVP
+            The kind.
+
+        Raises
+        ------
+        UnsupportedError
+            When there is none of that name.
+        """
+        for found in self.hvps():
+            if found.name == name:
+                return found
+        known = ", ".join(found.name for found in self.hvps()) or "none"
+        message = f"unknown kind of Hessian product: {name!r}. Brought by plugins: {known}."
+        raise UnsupportedError(message)
 
     def ambiguous_aliases(self) -> dict[str, tuple[Registered, ...]]:
         """Return the short names that more than one usable solver claims.

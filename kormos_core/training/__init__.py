@@ -2,9 +2,10 @@
 
 from kormos_core.training.fit import DEFAULT_MAXITER, fit
 from kormos_core.training.interrupt import Interrupt
+from kormos_core.training.iterate import Iterate, Observer
 from kormos_core.training.observer import CallbackObserver
 from kormos_core.training.progress import IterationProgress, verbosity
-from kormos_core.training.run import Iterate, Observer, Run
+from kormos_core.training.run import Run
 
 __all__ = [
     "DEFAULT_MAXITER",

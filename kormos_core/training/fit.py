@@ -12,7 +12,8 @@ from kormos_core.check import check_request
 from kormos_core.data import adapt, is_arrays, normalize, split_off_validation
 from kormos_core.errors import DataError, NotCompiledError, UnsupportedError
 from kormos_core.objective import Settings, build_objective, float_dtype, forget_programs
-from kormos_core.optimizer import BatchOptimizer, as_constraints, get, overridden
+from kormos_core.optimizer import BatchOptimizer, get
+from kormos_core.request import as_constraints, overridden
 from kormos_core.result import Status
 from kormos_core.training.interrupt import Interrupt
 from kormos_core.training.observer import CallbackObserver, TrainingStatistics
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kormos_core.objective import ModelObjective, Statistics
-    from kormos_core.optimizer import SolverRequest
+    from kormos_core.request import SolverRequest
     from kormos_core.result import Result
 
 __all__ = ["DEFAULT_MAXITER", "fit"]
@@ -149,6 +150,7 @@ validation_freq : object
         bounds=request.bounds,
         constraints=request.constraints,
         hvp=request.hvp,
+        jit=_loop_jit(model, request),
     )
     maxiter = _iteration_limit(request, initial_epoch)
     _check(request, objective)
@@ -163,7 +165,9 @@ validation_freq : object
         initial_epoch=initial_epoch,
         watched=bool(callbacks),
     )
-    result = _solve(model, request, objective, statistics, observer, told, maxiter)
+    seen = bool(callbacks) or validation is not None or _has_metrics(model)
+    steps = getattr(model, "steps_per_execution", 1) if seen else None
+    result = _solve(model, request, objective, statistics, observer, told, maxiter, steps)
     carrier.add_result(result)
     _tell(result, progress)
     history = model.history
@@ -210,6 +214,17 @@ def _split(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[Any, Any]:
 def _settings(model: keras.Model, *, training: bool) -> Settings:
     eager = bool(model.run_eagerly)
     return Settings(training=training, jit=bool(model.jit_compile) and not eager, eager=eager)
+
+
+def _loop_jit(model: keras.Model, request: SolverRequest) -> bool | None:
+    """Read what was asked for, None where it is to be decided by the model's layers."""
+    asked = request.jit_compile
+    if asked is None:
+        # Keras keeps only what "auto" came to; models of kormos remember the word.
+        asked = getattr(model, "requested_jit_compile", bool(model.jit_compile))
+    if model.run_eagerly:
+        return False
+    return None if asked == "auto" else bool(asked)
 
 
 def _iteration_limit(request: SolverRequest, initial_epoch: int) -> int:
@@ -273,12 +288,13 @@ def _solve(
     observer: CallbackObserver,
     callbacks: keras.callbacks.CallbackList,
     maxiter: int,
+    steps: int | None,
 ) -> Result:
     layout = objective.program.layout
     model.stop_training = False
     callbacks.on_train_begin()
     with Interrupt() as interrupt:
-        run = Run(objective, request.registered, observer, interrupt)
+        run = Run(objective, request.registered, observer, interrupt, steps)
         try:
             result = run.solve(request.create(), layout.read(), maxiter=maxiter)
         except BaseException:

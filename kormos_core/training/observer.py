@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+import keras
 import numpy as np
 
 from kormos_core.errors import UnsupportedError
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
+from kormos_core.training.progress import IterationProgress
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
 
     from kormos_core.objective import Layout, ModelObjective, Statistics
-    from kormos_core.training.run import Iterate
+    from kormos_core.training.iterate import Iterate
     from kormos_core.training.validation import Validation
 
 __all__ = ["CallbackObserver", "TrainingStatistics"]
@@ -86,6 +87,13 @@ class CallbackObserver:
         self._validation = validation
         self._initial_epoch = initial_epoch
         self._watched = watched
+        # kormos's own and Keras's history need no more than a row, wherever the weights are
+        self._bookkeepers = [
+            one
+            for one in callbacks.callbacks
+            if isinstance(one, (keras.callbacks.History, IterationProgress))
+        ]
+        self._served = initial_epoch
         self.logs: dict[str, float] = {}
         self.weights_restored = False
 
@@ -94,6 +102,21 @@ class CallbackObserver:
         if self._watched:  # kormos's own callbacks need no more than the ends of epochs
             self._callbacks.on_epoch_begin(self._initial_epoch + number - 1)
             self._callbacks.on_train_batch_begin(0)
+
+    def passed(self, iterate: Iterate) -> None:
+        """Take note of an iterate that went by inside the graph.
+
+        Parameters
+        ----------
+        iterate : Iterate
+            The iterate; the model's weights are others.
+        """
+        logs = self._solver_logs(iterate)
+        if self._training is not None and self._training.has_metrics:
+            names = self._training.statistics.metric_names
+            logs |= dict.fromkeys(names, float("nan"))  # so that rows stay in line
+        for one in self._bookkeepers:
+            one.on_epoch_end(self._initial_epoch + iterate.number - 1, dict(logs))
 
     def iterate(self, iterate: Iterate) -> None:
         """Take an accepted iterate.
@@ -114,13 +137,12 @@ class CallbackObserver:
         if self._watched or self._validation is not None:
             self._layout.write(iterate.x)
         written = self._layout.read() if self._watched else None
-        logs = {
-            "loss": iterate.loss,
-            "grad": iterate.grad_norm,
-            "fg_evals": iterate.fg_evals,
-            "hessp_evals": iterate.hessp_evals,
-        }
-        validate = self._validation is not None and self._validation.is_due(epoch)
+        logs = self._solver_logs(iterate)
+        # where iterations went by in the graph, it is due if it was at any of them
+        validate = self._validation is not None and any(
+            self._validation.is_due(number) for number in range(self._served, epoch + 1)
+        )
+        self._served = epoch + 1
         # A callback may save or evaluate the model at any iterate.
         logs |= self._training_logs(iterate.x, moving=validate or self._watched)
         if self._watched:
@@ -133,6 +155,15 @@ class CallbackObserver:
             self._see_to_weights(written, iterate.number)
         if self._model.stop_training:
             raise StopSolve(Status.STOPPED_BY_CALLBACK)
+
+    @staticmethod
+    def _solver_logs(iterate: Iterate) -> dict[str, float]:
+        return {
+            "loss": iterate.loss,
+            "grad": iterate.grad_norm,
+            "fg_evals": iterate.fg_evals,
+            "hessp_evals": iterate.hessp_evals,
+        }
 
     def _training_logs(self, x: NDArray[np.float64], *, moving: bool) -> dict[str, float]:
         if self._training is None:

@@ -9,64 +9,29 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from kormos_core.objective import project, projected_gradient
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Result, Status
+from kormos_core.training.iterate import Iterate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from numpy.typing import NDArray
 
+    from kormos_core.loop import Chunk
     from kormos_core.protocols import BatchOptimizer, Bounds, Counts, Objective
     from kormos_core.registry import Registered
     from kormos_core.training.interrupt import Interrupt
+    from kormos_core.training.iterate import Observer
 
-__all__ = ["Iterate", "Observer", "Run"]
+__all__ = ["Run"]
 
 _MEMORY = 4  # evaluations kept: an accepted point is one of the last few
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Iterate:
-    """One accepted iterate.
-
-    Attributes
-    ----------
-    number : int
-        Its number, from 1.
-    x : ndarray, shape (n,), float64
-        The point.
-    loss : float
-        The loss there.
-    grad_norm : float
-        Euclidean norm of the (projected) gradient there; NaN for solvers that take no
-        gradients.
-    fg_evals, hessp_evals : int
-        Evaluations so far.
-    """
-
-    number: int
-    x: NDArray[np.float64]
-    loss: float
-    grad_norm: float
-    fg_evals: int
-    hessp_evals: int
-
-
-class Observer(Protocol):
-    """What a run tells of its progress; either method may raise `StopSolve`."""
-
-    def begin(self, number: int, /) -> None:
-        """Take note that work on iteration `number`, from 1, begins."""
-        ...
-
-    def iterate(self, iterate: Iterate, /) -> None:
-        """Take an accepted `iterate`."""
-        ...
 
 
 @final
@@ -91,6 +56,9 @@ class Run:
         Who is told of every accepted iterate.
     interrupt : Interrupt
         Counts Ctrl-C.
+    steps : int or None
+        Iterations of an in-graph solver between two that the observer takes with their
+        point; None where it needs no points, and is told of the rest all the same.
     """
 
     def __init__(
@@ -99,11 +67,13 @@ class Run:
         registered: Registered,
         observer: Observer,
         interrupt: Interrupt,
+        steps: int | None = None,
     ) -> None:
         self._objective = objective
         self._registered = registered
         self._observer = observer
         self._interrupt = interrupt
+        self._steps = steps
         self._recent: deque[_Evaluation] = deque(maxlen=_MEMORY)
         self._stop: StopSolve | None = None
         self._begun = 0
@@ -180,6 +150,52 @@ class Run:
             self._request(StopSolve(Status.INTERRUPTED))
         if self.num_iterations > self._maxiter:
             self._request(StopSolve(Status.MAX_ITER))
+
+    def prepare(self, x: NDArray[np.float64]) -> int:
+        """Get ready for a chunk in the graph; see `kormos_core.loop.LoopHost`."""
+        self._gate()
+        done, room = self.num_iterations, self._maxiter
+        if "hvp" in self._registered.spec.needs:
+            # Products are checked after 0, 1, 2, 4, 8 ... iterations, however long a chunk is.
+            following = 1 << done.bit_length()
+            if done == following // 2:
+                self._objective.choose_hvp(x)  # type: ignore[attr-defined]
+            room = following - done
+        return room if self._steps is None else min(room, self._steps - done % self._steps)
+
+    def compile(self, function: Callable[..., Any], key: Hashable) -> Callable[..., Any]:
+        """Compile a function of the objective; see `kormos_core.loop.LoopHost`."""
+        compiled: Callable[..., Any] = self._objective.compile(function, key)  # type: ignore[attr-defined]
+        return compiled
+
+    def report(self, chunk: Chunk) -> None:
+        """Take what ran in the graph; see `kormos_core.loop.LoopHost`."""
+        fg, hessp = self.counts.fg, self.counts.hvp
+        self.counts.value_and_grad += chunk.num_fg
+        self.counts.hvp += chunk.num_hvp
+        for point in (chunk.last, chunk.best):
+            self._recent.append(_Evaluation(point.x, point.f, point.g))
+        if math.isfinite(chunk.best.f):
+            self.best, self.best_loss = chunk.best.x, chunk.best.f
+        elif self.num_iterations == 0 and self._x0 is not None:
+            self._bad = (f"the loss is {chunk.last.f}", self._x0)
+        rows = zip(chunk.losses, chunk.grad_norms, chunk.fg_evals, chunk.hessp_evals, strict=True)
+        count = len(chunk.losses)
+        for index, (f, norm, num_fg, num_hvp) in enumerate(rows, start=1):
+            self.num_iterations += 1
+            served = self._steps is None or self.num_iterations % self._steps == 0 or chunk.ends
+            iterate = Iterate(
+                number=self.num_iterations,
+                x=chunk.last.x,
+                loss=float(f),
+                grad_norm=float(norm) if "grad" in self._registered.spec.needs else math.nan,
+                fg_evals=fg + int(num_fg),
+                hessp_evals=hessp + int(num_hvp),
+            )
+            self._tell(iterate, served=served and index == count)
+        self._begun = self.num_iterations
+        if self._interrupt.count:
+            self._request(StopSolve(Status.INTERRUPTED))
 
     def solve(self, solver: BatchOptimizer, x0: NDArray[np.float64], *, maxiter: int) -> Result:
         """Run the solver to its end, whatever that is.
@@ -265,8 +281,14 @@ class Run:
         iterate = Iterate(
             number=number, x=x, loss=f, grad_norm=norm, fg_evals=counts.fg, hessp_evals=counts.hvp
         )
+        self._tell(iterate, served=True)
+
+    def _tell(self, iterate: Iterate, *, served: bool) -> None:
         try:
-            self._observer.iterate(iterate)
+            if served:
+                self._observer.iterate(iterate)
+            else:
+                self._observer.passed(iterate)
         except StopSolve as stop:
             self._request(stop)
 

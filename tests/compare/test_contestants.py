@@ -31,7 +31,7 @@ def test_a_name_that_keras_knows_stays_kerass(name):
         ("scipy:lbfgs", "unknown solver 'scipy:lbfgs'. Did you mean 'scipy:l-bfgs-b'"),
         ("newtoncg", "Did you mean 'newton-cg'|Did you mean 'scipy:newton-cg'"),
         ("adm", "Keras's own optimizers may stand in the list too. Did you mean 'adam'"),
-        ("tfp:l-bfgs", "pip install kormos-tfp"),
+        ("optax:l-bfgs", "pip install kormos-optax"),
         ("lossscaleoptimizer", "unknown solver 'lossscaleoptimizer'"),
     ],
 )

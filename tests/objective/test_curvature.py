@@ -10,13 +10,14 @@ from keras import layers, ops
 from models import SAMPLES, Case, floatx, make, normal, regression
 from oracles import differences, objective_of, point_of, quiet_hvp, relative, study
 
+from kormos_core.backends import current_backend
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HVP_KINDS, FunctionObjective
 from kormos_core.objective.curvature import CheckedHVP, generic_direction, gradient_difference
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
-FORWARD, REVERSE, DIFFERENCE = HVP_KINDS
+FORWARD, REVERSE, GAUSS_NEWTON, DIFFERENCE = HVP_KINDS
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
 
@@ -28,10 +29,12 @@ def quadratic(matrix):
 def checked(products=None, gradient=None, *, kind=FORWARD, dtype="float64", unusable=None):
     """Check products of a quadratic function whose Hessian is diag(1, 2, 3)."""
     hessian = np.diag([1.0, 2.0, 3.0])
-    right = {FORWARD: lambda x, v: hessian @ v, REVERSE: lambda x, v: hessian @ v}
+    kinds = dict.fromkeys((FORWARD, REVERSE, GAUSS_NEWTON), lambda x, v: hessian @ v)
+    kinds |= products or {}
     return CheckedHVP(
-        right | (products or {}),
+        kinds.__getitem__,
         gradient or quadratic(hessian),
+        gauss_newton=lambda x, v, step: hessian @ v,
         kind=kind,
         dtype=dtype,
         unusable={} if unusable is None else unusable,
@@ -98,15 +101,17 @@ def test_a_right_kind_is_taken_as_asked_without_a_word(kind):
     assert hv == pytest.approx(HV, rel=1e-8)  # a difference's rounding over its step
 
 
-@pytest.mark.parametrize("kind", [FORWARD, REVERSE])
+@pytest.mark.parametrize(
+    ("kind", "instead"), [(FORWARD, REVERSE), (REVERSE, FORWARD), (GAUSS_NEWTON, REVERSE)]
+)
 @pytest.mark.parametrize("bad", [wrong, failing])
-def test_a_kind_that_is_wrong_or_fails_is_replaced_and_told(kind, bad):
+def test_a_kind_that_is_wrong_or_fails_is_replaced_and_told(kind, instead, bad):
     hvp = checked({kind: bad}, kind=kind)
 
     with pytest.warns(CurvatureWarning, match=rf"Hessian products by {kind}: .*Taken instead: "):
         hv = hvp(X, V)
 
-    assert hvp.kind == ({FORWARD, REVERSE} - {kind}).pop()
+    assert hvp.kind == instead
     assert hv == pytest.approx(HV)
 
 
@@ -156,6 +161,23 @@ def test_an_unknown_kind_is_refused():
         checked(kind="forward-reverse")
 
 
+def test_a_choice_is_checked_at_once_and_kept():
+    hvp = checked({FORWARD: wrong})
+
+    with pytest.warns(CurvatureWarning):
+        kind = hvp.choose(X)
+
+    assert kind == hvp.kind == hvp.current == REVERSE
+
+
+def test_auto_is_the_best_kind_of_the_backend():
+    hvp = checked(kind="auto")
+
+    hvp(X, V)
+
+    assert hvp.kind == next(iter(current_backend().hvp_kinds))
+
+
 @pytest.mark.parametrize("error", [StopSolve(Status.MAX_TIME), UnsupportedError("no")])
 def test_a_request_to_stop_is_no_fault_of_a_kind(error):
     def stopping(x, v):
@@ -179,9 +201,8 @@ def test_a_product_with_nothing_is_nothing_and_settles_nothing():
 def test_a_point_without_finite_gradients_settles_nothing():
     hvp = checked(gradient=lambda x: np.full(3, np.nan))
 
-    hv = hvp(X, V)
+    hvp(X, V)
 
-    assert np.isnan(hv).all()
     assert hvp.kind is None
 
 
@@ -222,8 +243,9 @@ def test_rounding_of_float32_gradients_convicts_nobody():
         return (hessian @ x).astype(np.float32).astype(float)
 
     hvp = CheckedHVP(
-        {FORWARD: lambda x, v: hessian @ v, REVERSE: failing},
+        {FORWARD: lambda x, v: hessian @ v, REVERSE: failing}.__getitem__,
         gradient,
+        gauss_newton=failing,
         kind=FORWARD,
         dtype="float32",
         unusable={},

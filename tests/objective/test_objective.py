@@ -127,14 +127,6 @@ def test_one_batch_of_arrays_is_passed_on_and_not_copied():
     assert all(a is b for a, b in zip(first, second, strict=True))
 
 
-def test_slices_of_arrays_are_passed_on_and_not_copied():
-    objective = objective_of(make("dense"), RAGGED)[0]
-
-    sweeps = [[inputs.arrays[0] for _, inputs in objective.inputs()] for _ in range(2)]
-
-    assert all(a is b for a, b in zip(*sweeps, strict=True))
-
-
 @pytest.mark.parametrize("name", ["dense", "masked_tokens", "two_in_two_out", "added_sum"])
 def test_eager_evaluation_is_compiled_evaluation(name):
     zoo = study(name)

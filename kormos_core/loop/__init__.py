@@ -1,0 +1,26 @@
+"""Solvers that run inside the compiled graph: what they are made of, what drives them."""
+
+from kormos_core.loop.chunk import Chunk, LoopHost
+from kormos_core.loop.drive import minimize_in_graph
+from kormos_core.loop.method import (
+    RUNNING,
+    GraphObjective,
+    LoopMethod,
+    Progress,
+    State,
+    code_of,
+    status_of,
+)
+
+__all__ = [
+    "RUNNING",
+    "Chunk",
+    "GraphObjective",
+    "LoopHost",
+    "LoopMethod",
+    "Progress",
+    "State",
+    "code_of",
+    "minimize_in_graph",
+    "status_of",
+]

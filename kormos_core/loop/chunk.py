@@ -1,0 +1,112 @@
+"""What one call of the compiled loop leaves behind, and who takes it.
+
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,); float64 NumPy arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kormos_core.protocols import Bounds
+
+__all__ = ["Chunk", "LoopHost", "Point"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point with its loss and gradient.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n,), float64
+        The parameters.
+    f : float
+        The loss; NaN where it has not been evaluated.
+    g : ndarray, shape (n,), float64
+        The gradient; NaN for methods that take none.
+    """
+
+    x: NDArray[np.float64]
+    f: float
+    g: NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Some iterations that ran in one call.
+
+    Attributes
+    ----------
+    losses : ndarray, shape (k,), float64
+        Loss after each of the k iterations.
+    grad_norms : ndarray, shape (k,), float64
+        Euclidean norm of the (projected) gradient there.
+    fg_evals, hessp_evals : ndarray, shape (k,), int64
+        Evaluations and products of this chunk up to and with each iteration.
+    num_fg, num_hvp : int
+        Evaluations and products of the whole chunk, those of an iteration that is not
+        done yet included.
+    last : Point
+        The latest accepted point.
+    best : Point
+        The best accepted point of the solve so far.
+    ends : bool
+        Whether the solve ends here.
+    """
+
+    losses: NDArray[np.float64]
+    grad_norms: NDArray[np.float64]
+    fg_evals: NDArray[np.int64]
+    hessp_evals: NDArray[np.int64]
+    num_fg: int
+    num_hvp: int
+    last: Point
+    best: Point
+    ends: bool
+
+
+@runtime_checkable
+class LoopHost(Protocol):
+    """What a loop needs of the run that it is part of."""
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Box on the parameters."""
+        ...
+
+    def prepare(self, x: NDArray[np.float64], /) -> int:
+        """Get ready for a chunk.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            The point that it goes on from.
+
+        Returns
+        -------
+        int
+            Most iterations that may run before the next report.
+
+        Raises
+        ------
+        StopSolve
+            When the solve is to end.
+        """
+        ...
+
+    def compile(self, function: Callable[..., Any], key: Hashable, /) -> Callable[..., Any]:
+        """Compile a traceable `function` of the objective; equal keys, equal functions."""
+        ...
+
+    def report(self, chunk: Chunk, /) -> None:
+        """Take what a chunk left behind; raises `StopSolve` when the solve is to end."""
+        ...

@@ -1,0 +1,137 @@
+"""Functions of the objective, compiled once and kept from fit to fit.
+
+XLA makes one program of a whole loop, which pays for most models and not for all: it has
+no fast convolutions on CPUs, and cannot compile some layers at all. Which kinds of layers
+it is taken for is what `benchmarks/jit.py` measured; docs/decisions/0008 has the figures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from kormos_core.backends import current_backend
+from kormos_core.errors import UnsupportedError
+from kormos_core.objective.layers import sublayers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from kormos_core.objective.graph import Graph
+
+__all__ = ["compile_on_graph", "wants_jit"]
+
+_SLOW_IN_XLA = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+    keras.layers.RNN,
+    keras.layers.Bidirectional,
+)
+
+
+def wants_jit(model: keras.Model) -> bool:
+    """Tell whether XLA is worth trying for a model.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model.
+
+    Returns
+    -------
+    bool
+        False where it holds layers that XLA cannot compile or was measured to slow down.
+    """
+    return all(
+        layer.supports_jit and not isinstance(layer, _SLOW_IN_XLA) for layer in sublayers(model)
+    )
+
+
+def compile_on_graph(
+    function: Callable[..., Any],
+    *,
+    key: Hashable,
+    graph: Graph,
+    cache: dict[Hashable, Callable[..., Any]],
+    jit: bool | None,
+    eager: bool,
+) -> Callable[..., Any]:
+    """Compile a function of the objective and further tensors.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a `GraphObjective` and structures of tensors; gives such structures.
+    key : hashable
+        What the function does; equal keys mean equal functions.
+    graph : Graph
+        The objective, whose data are passed at every call.
+    cache : dict
+        What has been compiled, by all that it depends on.
+    jit : bool or None
+        Whether XLA compiles it; None tries, and does without where XLA cannot.
+    eager : bool
+        Whether nothing compiles it.
+
+    Returns
+    -------
+    callable
+        The function of the tensors alone.
+    """
+    jit = False if eager else jit
+    full = (key, graph.kind, graph.sweep, graph.mean, graph.precision, jit)
+    if full not in cache:
+        cache[full] = _with_fallback(_on_data(function, graph), jit=jit, eager=eager)
+    compiled, data = cache[full], graph.data
+    return lambda *arguments: compiled(data, *arguments)
+
+
+def _on_data(function: Callable[..., Any], graph: Graph) -> Callable[..., Any]:
+    """Make the data an argument: what is compiled keeps none of it alive."""
+    empty = graph.on(None)
+    return lambda data, *arguments: function(empty.on(data), *arguments)
+
+
+def _with_fallback(
+    function: Callable[..., Any], *, jit: bool | None, eager: bool
+) -> Callable[..., Any]:
+    """Compile by XLA where that is possible, or say that it is not."""
+    backend = current_backend()
+    plain = backend.compile(function, jit=False, eager=eager)
+    if jit is False:
+        return plain
+    by_xla = backend.compile(function, jit=True, eager=False)
+    chosen: list[Callable[..., Any]] = []
+
+    def first(*arguments: Any) -> Any:
+        if chosen:
+            return chosen[0](*arguments)
+        try:
+            results = by_xla(*arguments)
+        except backend.jit_errors as error:
+            if jit:
+                first_line = str(error).strip().partition("\n")[0]
+                message = (
+                    f"jit_compile=True cannot be honored: XLA does not compile this model: "
+                    f"{first_line:.300}. Allowed is 'auto', which does without XLA where it must. "
+                    "Leave jit_compile out."
+                )
+                raise UnsupportedError(message) from error
+            chosen.append(plain)
+            return plain(*arguments)
+        chosen.append(by_xla)
+        return results
+
+    return first

@@ -1,0 +1,129 @@
+"""The kinds of Hessian products, by name.
+
+`auto` takes the backend's best exact kind. Besides the core's own kinds there are those
+that plugins bring, named ``namespace:kind``.
+
+Symbols: ``x`` parameters (n,), ``v`` direction (n,), ``hv`` product (n,).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kormos_core.backends import current_backend
+from kormos_core.errors import UnsupportedError, nearest
+from kormos_core.objective.gauss_newton import GAUSS_NEWTON
+from kormos_core.registry import installed
+
+if TYPE_CHECKING:
+    from kormos_core.backends import Linearize
+
+__all__ = [
+    "AUTO",
+    "FINITE_DIFFERENCE",
+    "HVP_KINDS",
+    "check_kind",
+    "fallbacks",
+    "is_exact",
+    "linearize",
+    "resolve_kind",
+]
+
+AUTO = "auto"
+FINITE_DIFFERENCE = "finite-difference"
+HVP_KINDS = ("forward-over-reverse", "reverse-over-reverse", GAUSS_NEWTON, FINITE_DIFFERENCE)
+"""Kinds of products that every backend has."""
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of Hessian product that there is not.
+
+    Parameters
+    ----------
+    kind : str
+        `AUTO`, one of `HVP_KINDS`, or a plugin's ``namespace:kind``.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is none of them.
+    """
+    own = (AUTO, *HVP_KINDS)
+    if kind in own:
+        return
+    brought = tuple(found.name for found in installed().hvps())
+    if kind not in brought:
+        allowed = (*own, *brought)
+        message = (
+            f"unknown kind of Hessian product: hvp={kind!r}.{nearest(str(kind), allowed)} "
+            f"Allowed: {', '.join(allowed)}."
+        )
+        raise UnsupportedError(message)
+
+
+def resolve_kind(kind: str) -> str:
+    """Return the kind that is to be tried first.
+
+    Parameters
+    ----------
+    kind : str
+        A kind that `check_kind` lets pass.
+
+    Returns
+    -------
+    str
+        The same; for `AUTO` the backend's best one.
+    """
+    return next(iter(current_backend().hvp_kinds)) if kind == AUTO else kind
+
+
+def fallbacks(kind: str) -> tuple[str, ...]:
+    """Return the kinds to try, in order.
+
+    Parameters
+    ----------
+    kind : str
+        The one to begin with.
+
+    Returns
+    -------
+    tuple of str
+        It, the backend's exact kinds, and finite differences, which need no check.
+    """
+    exact = tuple(other for other in current_backend().hvp_kinds if other != kind)
+    return (kind, *exact, FINITE_DIFFERENCE) if kind != FINITE_DIFFERENCE else (kind,)
+
+
+def is_exact(kind: str) -> bool:
+    """Tell whether a kind is the Hessian's own product and no approximation of it.
+
+    Parameters
+    ----------
+    kind : str
+        The kind.
+
+    Returns
+    -------
+    bool
+        False for Gauss-Newton, and for what a plugin declares as an approximation.
+    """
+    if ":" in kind:
+        return installed().hvp(kind).spec.exact
+    return kind != GAUSS_NEWTON
+
+
+def linearize(kind: str) -> Linearize:
+    """Return what makes the product of a scalar function at a point.
+
+    Parameters
+    ----------
+    kind : str
+        An exact kind of the backend, or a plugin's.
+
+    Returns
+    -------
+    callable
+        Takes the function and ``x``; gives the function from ``v`` to ``hv``.
+    """
+    own = current_backend().hvp_kinds
+    return own[kind] if kind in own else installed().hvp(kind).load()

@@ -1,0 +1,31 @@
+"""How an objective is differentiated, compiled, and how exact it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from kormos_core.objective.kinds import AUTO
+
+__all__ = ["Numerics"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numerics:
+    """What decides how an objective is computed, besides what it is.
+
+    Attributes
+    ----------
+    hvp : str
+        Kind of Hessian product to start with.
+    precision : {"float64", "float32"}
+        Narrowest dtype that the loss is really computed in.
+    jit : bool or None
+        Whether XLA compiles what runs in the graph; None tries where that was measured to
+        pay, and does without where XLA cannot.
+    """
+
+    hvp: str = AUTO
+    precision: str = "float64"
+    jit: bool | None = None

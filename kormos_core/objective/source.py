@@ -1,0 +1,57 @@
+"""Training data as the compiled loop takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from kormos_core.backends import current_backend
+from kormos_core.data import ArrayBatches
+from kormos_core.objective.sweep import Slices, Stream, Whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kormos_core.data import Batches
+    from kormos_core.objective.sweep import Sweep
+
+__all__ = ["graph_source"]
+
+
+def graph_source(batches: Batches) -> tuple[Sweep, Any]:
+    """Return the way through the data inside the graph, and what it goes through.
+
+    Parameters
+    ----------
+    batches : Batches
+        The training data.
+
+    Returns
+    -------
+    tuple of (Sweep, structure)
+        For arrays the tensors themselves; for a stream what the backend reads from.
+    """
+    if isinstance(batches, ArrayBatches):
+        if batches.num_batches == 1:
+            return Whole(), batches.graph_source
+        return Slices(batches.num_samples, batches.batch_size), batches.graph_source
+    first = next(iter(batches)).arrays  # once more: a stream that changes is noticed here
+    present = keras.tree.map_structure(lambda leaf: leaf is not None, first)
+    del first
+    sweep = Stream(
+        present=tuple(keras.tree.flatten(present)),
+        structure=str(present),
+        pack=lambda flat: keras.tree.pack_sequence_as(present, flat),
+    )
+
+    def leaves_of(arrays: Any) -> tuple[Any, ...]:
+        return tuple(leaf for leaf in keras.tree.flatten(arrays) if leaf is not None)
+
+    def take(item: Any) -> tuple[Any, ...]:
+        return leaves_of(keras.utils.unpack_x_y_sample_weight(item))
+
+    def read() -> Iterator[tuple[Any, ...]]:
+        return (leaves_of(batch.arrays) for batch in batches)
+
+    return sweep, current_backend().stream(batches.graph_source, read, take)

@@ -1,0 +1,205 @@
+"""How a traced function goes through the data once.
+
+What is summed over batches is summed where it is computed: slices of arrays are cut in
+the compiled loop, streams are read in it, and memory does not grow with the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
+
+import keras
+
+from kormos_core.backends import current_backend
+from kormos_core.objective.noise import seeds_of_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Data", "Inputs", "Slices", "Stream", "Sweep", "Whole"]
+
+
+class Inputs(NamedTuple):
+    """What a traced function takes for one batch, besides the parameters.
+
+    Attributes
+    ----------
+    arrays : tuple of (x, y, sample_weight)
+        Structures of tensors.
+    seeds : tuple of tensor
+        States of the seed generators.
+    totals : tensor or None
+        Denominators of the whole data.
+    """
+
+    arrays: tuple[Any, Any, Any]
+    seeds: tuple[Any, ...]
+    totals: Any
+
+
+class Data(NamedTuple):
+    """What a traced function takes for the whole data.
+
+    Attributes
+    ----------
+    source : structure of tensor, or stream
+        All arrays at full length, or what the backend reads batches from.
+    seeds : tuple of tensor
+        States of the seed generators for the first batch.
+    totals : tensor or None
+        Denominators of the whole data.
+    """
+
+    source: Any
+    seeds: tuple[Any, ...]
+    totals: Any
+
+
+class Sweep(Protocol):
+    """A way through the data; equal ones may share what was compiled."""
+
+    def total(
+        self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
+    ) -> list[Any]:
+        """Add up what is computed of each batch.
+
+        Parameters
+        ----------
+        data : Data
+            All of the data.
+        evaluate : callable
+            Makes a list of tensors of one batch.
+        zeros : list of tensor
+            Zeros of their shapes.
+        mean : bool
+            Whether a batch counts with its share of the samples, or fully.
+
+        Returns
+        -------
+        list of tensor
+            The sums.
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All samples in one batch (`Sweep`)."""
+
+    def total(
+        self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
+    ) -> list[Any]:
+        """Evaluate the one batch of `data`; `zeros` and `mean` make no difference."""
+        del zeros, mean
+        return evaluate(Inputs(data.source, data.seeds, data.totals))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Arrays in equal slices, and a shorter one at the end where there is one (`Sweep`).
+
+    Attributes
+    ----------
+    num_samples : int
+        Length of the arrays.
+    batch_size : int
+        Length of a slice.
+    """
+
+    num_samples: int
+    batch_size: int
+
+    def total(
+        self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
+    ) -> list[Any]:
+        """Loop over the slices of `data`: `evaluate`, weigh if `mean`, add to `zeros`."""
+        full, rest = divmod(self.num_samples, self.batch_size)
+
+        def add(totals: list[Any], index: Any, length: int) -> list[Any]:
+            parts = evaluate(self.cut(data, index, index * self.batch_size, length))
+            share = length / self.num_samples if mean else 1.0
+            return [a + share * b for a, b in zip(totals, parts, strict=True)]
+
+        _, totals = keras.ops.while_loop(
+            lambda index, _: index < full,
+            lambda index, totals: (index + 1, add(totals, index, self.batch_size)),
+            (keras.ops.convert_to_tensor(0, "int32"), zeros),
+        )
+        # XLA wants static shapes, so the short slice is a trace of its own.
+        return add(totals, full, rest) if rest else list(totals)
+
+    @staticmethod
+    def cut(data: Data, index: Any, start: Any, length: int) -> Inputs:
+        """Cut a slice out of the arrays.
+
+        Parameters
+        ----------
+        data : Data
+            All of the data.
+        index : tensor or int
+            Number of the slice, which seeds its noise.
+        start : tensor or int
+            Its first sample.
+        length : int
+            How many there are.
+
+        Returns
+        -------
+        Inputs
+            The slice.
+        """
+
+        def part(leaf: Any) -> Any:
+            if leaf is None:
+                return None
+            begin = (start, *(0 for _ in leaf.shape[1:]))
+            return keras.ops.slice(leaf, begin, (length, *leaf.shape[1:]))
+
+        arrays = keras.tree.map_structure(part, data.source)
+        return Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Batches that the backend reads from their source on every sweep (`Sweep`).
+
+    Attributes
+    ----------
+    present : tuple of bool
+        For each leaf of a batch whether it is there, or None.
+    structure : str
+        Structure of a batch, for comparison.
+    pack : callable
+        From the list of all leaves to (x, y, sample_weight).
+    """
+
+    present: tuple[bool, ...]
+    structure: str
+    pack: Callable[[list[Any]], tuple[Any, Any, Any]] = field(compare=False)
+
+    def total(
+        self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
+    ) -> list[Any]:
+        """Read `data` in the graph: `evaluate`, weigh if `mean`, add to `zeros`."""
+
+        def add(state: tuple[Any, ...], batch: tuple[Any, ...]) -> tuple[Any, ...]:
+            index, samples, *totals = state
+            leaves = iter(batch)
+            arrays = self.pack([next(leaves) if here else None for here in self.present])
+            parts = evaluate(Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals))
+            length = keras.ops.cast(keras.ops.shape(batch[0])[0], "float64")
+            weight = length if mean else 1.0
+            sums = (a + weight * b for a, b in zip(totals, parts, strict=True))
+            return (index + 1, samples + length, *sums)
+
+        start = (
+            keras.ops.convert_to_tensor(0, "int32"),
+            keras.ops.convert_to_tensor(0.0, "float64"),
+            *zeros,
+        )
+        _, samples, *totals = current_backend().reduce_stream(data.source, start, add)
+        return [value / samples for value in totals] if mean else list(totals)
