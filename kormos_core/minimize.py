@@ -70,8 +70,7 @@ def minimize(
     hvp : str or None
         Kind of Hessian product to start with.
     jit_compile : {"auto", True, False}
-        Whether XLA compiles the function; ``"auto"`` tries it for solvers that run in the
-        graph, and does without for the others.
+        Whether XLA compiles the function; ``"auto"`` tries that on accelerators.
     steps_per_execution : int
         Iterations of a solver that runs in the graph between two calls of the callbacks.
     verbose : {0, 1, 2}
@@ -130,7 +129,7 @@ def minimize(
         numerics=Numerics(
             hvp=request.hvp,
             precision=_probe(fun, start),
-            jit=None if jit_compile == "auto" else bool(jit_compile),
+            jit=_jit(jit_compile),
         ),
     )
     check_request(
@@ -154,6 +153,18 @@ def minimize(
     if progress is not None:
         progress.close(str(result))
     return result
+
+
+def _jit(jit_compile: Any) -> bool | None:
+    if jit_compile not in {"auto", True, False}:
+        message = (
+            f"jit_compile is not usable: {jit_compile!r}. Allowed are 'auto', True and False. "
+            "Pass one of them."
+        )
+        raise UnsupportedError(message)
+    if jit_compile == "auto":
+        return None if current_backend().has_accelerator else False
+    return bool(jit_compile)
 
 
 def _probe(fun: Callable[[Any], Any], start: np.ndarray[Any, np.dtype[np.float64]]) -> str:

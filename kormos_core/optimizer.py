@@ -55,8 +55,8 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         Whether the model is fitted in training mode: dropout frozen but on, batch
         statistics in normalization.
     jit_compile : {"auto", True, False, None}
-        Whether XLA compiles solvers that run in the graph: ``"auto"`` where that was
-        measured to pay, None as the model was compiled.
+        Whether XLA compiles solvers that run in the graph: ``"auto"`` tries that on
+        accelerators, None does as the model was compiled.
     name : str or None
         Keras's name of the optimizer.
 

@@ -58,6 +58,11 @@ class Backend(Protocol):
     hvp_kinds: Mapping[str, Linearize]
     jit_errors: tuple[type[Exception], ...]
 
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether there is a device other than CPUs."""
+        ...
+
     def to_device(self, array: Any) -> Any:
         """Put `array` on the device as a tensor of the same dtype."""
         ...

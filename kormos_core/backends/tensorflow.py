@@ -102,6 +102,11 @@ class TensorFlowBackend:
         tf.errors.NotFoundError,
     )
 
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether there is a device other than CPUs."""
+        return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+
     def to_device(self, array: Any) -> tf.Tensor:
         """Put `array` on the device as a tensor of the same dtype."""
         return tf.convert_to_tensor(array)

@@ -191,7 +191,7 @@ def _loop(method: LoopMethod) -> Callable[..., Any]:
 
         def advance(state: State, best: Any, rows: Any) -> Any:
             before = method.progress(state).iteration
-            state = method.advance(graph, state)
+            state = _in_dtypes_of(state, method.advance(graph, state))
             at = method.progress(state)
             better = at.f < best[1]
             best = tuple(
@@ -209,6 +209,16 @@ def _loop(method: LoopMethod) -> Callable[..., Any]:
         return state, best, rows, scalars, (at.x, at.f, at.g)
 
     return loop
+
+
+def _in_dtypes_of(old: State, new: State) -> State:
+    """Cast integers back: what Keras makes of a Python one depends on `floatx`."""
+    return {
+        name: keras.ops.cast(value, old[name].dtype)
+        if "int" in keras.backend.standardize_dtype(old[name].dtype)
+        else value
+        for name, value in new.items()
+    }
 
 
 def _row(at: Any, box: tuple[Any, ...]) -> Any:

@@ -111,6 +111,10 @@ class GraphObjective(Protocol):
     size: int
     epsilon: float
 
+    def value(self, x: Any, /) -> Any:
+        """Return the loss alone, scalar, at ``x``, shape (n,)."""
+        ...
+
     def value_and_grad(self, x: Any, /) -> tuple[Any, Any]:
         """Return the loss, scalar, and its gradient, shape (n,), at ``x``, shape (n,)."""
         ...

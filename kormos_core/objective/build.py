@@ -164,7 +164,7 @@ def build_objective(
     bounds: Any = None,
     constraints: tuple[Any, ...] = (),
     hvp: str = AUTO,
-    jit: bool | None = None,
+    jit: bool | None = False,
 ) -> tuple[ModelObjective, Statistics]:
     """Make the objective of one fit.
 
@@ -183,7 +183,7 @@ def build_objective(
     hvp : str
         Kind of Hessian product to start with.
     jit : bool or None
-        Whether XLA compiles in-graph solvers; None decides by the model's layers.
+        Whether XLA compiles in-graph solvers; None tries, and does without where it must.
 
     Returns
     -------

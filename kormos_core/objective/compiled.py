@@ -1,62 +1,24 @@
 """Functions of the objective, compiled once and kept from fit to fit.
 
-XLA makes one program of a whole loop, which pays for most models and not for all: it has
-no fast convolutions on CPUs, and cannot compile some layers at all. Which kinds of layers
-it is taken for is what `benchmarks/jit.py` measured; docs/decisions/0008 has the figures.
+XLA makes one program of a whole loop. On CPUs that takes seconds to compile, which only
+long solves earn back, and convolutions are far slower there (`benchmarks/jit.py`; the
+figures are in docs/decisions/0008); so it is asked for by name, as in Keras, where "auto"
+means XLA on accelerators only.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from kormos_core.backends import current_backend
 from kormos_core.errors import UnsupportedError
-from kormos_core.objective.layers import sublayers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from kormos_core.objective.graph import Graph
 
-__all__ = ["compile_on_graph", "wants_jit"]
-
-_SLOW_IN_XLA = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.MaxPooling3D,
-    keras.layers.RNN,
-    keras.layers.Bidirectional,
-)
-
-
-def wants_jit(model: keras.Model) -> bool:
-    """Tell whether XLA is worth trying for a model.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The model.
-
-    Returns
-    -------
-    bool
-        False where it holds layers that XLA cannot compile or was measured to slow down.
-    """
-    return all(
-        layer.supports_jit and not isinstance(layer, _SLOW_IN_XLA) for layer in sublayers(model)
-    )
+__all__ = ["compile_on_graph"]
 
 
 def compile_on_graph(

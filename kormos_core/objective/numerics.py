@@ -22,10 +22,10 @@ class Numerics:
     precision : {"float64", "float32"}
         Narrowest dtype that the loss is really computed in.
     jit : bool or None
-        Whether XLA compiles what runs in the graph; None tries where that was measured to
-        pay, and does without where XLA cannot.
+        Whether XLA compiles what runs in the graph; None tries, and does without where XLA
+        cannot.
     """
 
     hvp: str = AUTO
     precision: str = "float64"
-    jit: bool | None = None
+    jit: bool | None = False

@@ -14,7 +14,7 @@ import numpy as np
 
 from kormos_core.data import ArrayBatches
 from kormos_core.errors import UnsupportedError
-from kormos_core.objective.compiled import compile_on_graph, wants_jit
+from kormos_core.objective.compiled import compile_on_graph
 from kormos_core.objective.curvature import CheckedHVP
 from kormos_core.objective.diagnose import blame_batch, blame_gradient
 from kormos_core.objective.gauss_newton import GAUSS_NEWTON, check_convex
@@ -124,6 +124,7 @@ class ModelObjective:
         self.size = program.layout.size
         self.dtype = program.layout.dtype
         self._totals: Any = None
+        self._faults: list[Exception] = []
         self._resident = self._place()
         if program.plan.kind == "split":
             self._totals = self._count()
@@ -208,7 +209,7 @@ class ModelObjective:
             The function of the tensors alone, arrays allowed.
         """
         sweep, data = self._graph_data
-        return compile_on_graph(
+        compiled = compile_on_graph(
             function,
             key=key,
             graph=Graph(
@@ -226,19 +227,27 @@ class ModelObjective:
             eager=self.program.settings.eager,
         )
 
+        def call(*arguments: Any) -> Any:
+            try:
+                return compiled(*arguments)
+            except Exception as error:
+                if self._faults:  # what the data raised, and not the backend's wrapping of it
+                    raise self._faults.pop() from error
+                raise
+
+        return call
+
     @cached_property
     def _loop_jit(self) -> bool | None:
         """Whether XLA is asked for in the graph (True), not wanted (False), or tried (None)."""
-        if self.numerics.jit is not None:
-            return self.numerics.jit
         # XLA reads no streams, and draws other random numbers from the same seeds.
         apt = isinstance(self.batches, ArrayBatches) and not self.program.seeds
-        return None if apt and wants_jit(self.program.model) else False
+        return False if self.numerics.jit is None and not apt else self.numerics.jit
 
     @cached_property
     def _graph_data(self) -> tuple[Sweep, Data]:
         """The way through the data inside the graph, and the data."""
-        sweep, source = graph_source(self.batches)
+        sweep, source = graph_source(self.batches, self._faults)
         return sweep, Data(source, self.noise.for_batch(0), self._totals)
 
     def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["graph_source"]
 
 
-def graph_source(batches: Batches) -> tuple[Sweep, Any]:
+def graph_source(batches: Batches, faults: list[Exception]) -> tuple[Sweep, Any]:
     """Return the way through the data inside the graph, and what it goes through.
 
     Parameters
     ----------
     batches : Batches
         The training data.
+    faults : list of Exception
+        Takes what the data raises while it is read in the graph, where no exception
+        passes as it is.
 
     Returns
     -------
@@ -52,6 +55,11 @@ def graph_source(batches: Batches) -> tuple[Sweep, Any]:
         return leaves_of(keras.utils.unpack_x_y_sample_weight(item))
 
     def read() -> Iterator[tuple[Any, ...]]:
-        return (leaves_of(batch.arrays) for batch in batches)
+        try:
+            for batch in batches:
+                yield leaves_of(batch.arrays)
+        except Exception as error:
+            faults.append(error)
+            raise
 
     return sweep, current_backend().stream(batches.graph_source, read, take)

@@ -217,14 +217,16 @@ def _settings(model: keras.Model, *, training: bool) -> Settings:
 
 
 def _loop_jit(model: keras.Model, request: SolverRequest) -> bool | None:
-    """Read what was asked for, None where it is to be decided by the model's layers."""
+    """Read whether XLA is a must (True), is to be tried (None), or is not wanted (False)."""
+    if model.run_eagerly:
+        return False
     asked = request.jit_compile
     if asked is None:
         # Keras keeps only what "auto" came to; models of kormos remember the word.
         asked = getattr(model, "requested_jit_compile", bool(model.jit_compile))
-    if model.run_eagerly:
-        return False
-    return None if asked == "auto" else bool(asked)
+    if asked == "auto":
+        return None if current_backend().has_accelerator else False
+    return bool(asked)
 
 
 def _iteration_limit(request: SolverRequest, initial_epoch: int) -> int:

@@ -174,7 +174,8 @@ class Run:
         self.counts.value_and_grad += chunk.num_fg
         self.counts.hvp += chunk.num_hvp
         for point in (chunk.last, chunk.best):
-            self._recent.append(_Evaluation(point.x, point.f, point.g))
+            measured = bool(np.isfinite(point.g).all())  # methods without gradients give NaN
+            self._recent.append(_Evaluation(point.x, point.f, point.g if measured else None))
         if math.isfinite(chunk.best.f):
             self.best, self.best_loss = chunk.best.x, chunk.best.f
         elif self.num_iterations == 0 and self._x0 is not None:

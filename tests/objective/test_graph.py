@@ -12,7 +12,7 @@ from models import SAMPLES, Case, floatx, make, normal, regression
 from oracles import RAGGED, objective_of, point_of, quiet_hvp, relative, study
 
 from kormos_core.data import adapt
-from kormos_core.errors import UnsupportedError
+from kormos_core.errors import DataError, UnsupportedError
 from kormos_core.objective import FunctionObjective, Numerics, Settings, build_objective
 
 ROUNDING = 1e-12
@@ -108,6 +108,32 @@ def test_streams_from_python_are_read_in_the_graph_too(weight):
 
     assert graph_f == pytest.approx(f, rel=BATCHES)
     assert relative(graph_g, g) < BATCHES
+
+
+class Shifting(Rows):
+    """Data that is another one on the third sweep."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self.reads = 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        x, y = super().__getitem__(index)
+        return (x + 1.0 if self.reads > 2 * len(self) else x), y
+
+
+def test_data_that_changes_within_the_graph_is_told_as_it_is_outside(float64):
+    case = regression_case()
+    objective = build_objective(
+        case.model, adapt(Shifting(case), float_dtype="float64"), settings=Settings()
+    )[0]
+    x = point_of(objective)
+
+    evaluate(objective, x)  # the first two sweeps are those that build and begin
+
+    with pytest.raises(DataError, match="the training data changes from sweep to sweep"):
+        evaluate(objective, x)
 
 
 @pytest.mark.parametrize("way", ["whole", "slices", "stream"])
