@@ -75,8 +75,8 @@ def main() -> None:
         for solver in arguments.solvers:
             result = best if solver == "scipy:l-bfgs-b" else train(name, solver, arguments.epochs)
             keras.utils.clear_session()
-            if isinstance(result, str):
-                table.add_row(name, solver, result)
+            if isinstance(result, str) or isinstance(best, str):
+                table.add_row(name, solver, str(result))
                 continue
             above = (result.loss - best.loss) / max(abs(best.loss), 1e-12)
             reached[solver] += bool(above <= 1e-8 or result.grad_norm < 1e-6)

@@ -15,7 +15,7 @@ from kormos_core.check import check_request
 from kormos_core.errors import BoundsError, UnsupportedError
 from kormos_core.objective import FunctionObjective, Layout, Numerics, flat_bounds
 from kormos_core.optimizer import get
-from kormos_core.request import as_constraints, overridden
+from kormos_core.request import as_constraints, check_jit, overridden
 from kormos_core.training import (
     DEFAULT_MAXITER,
     CallbackObserver,
@@ -46,7 +46,7 @@ def minimize(
     tol: float | None = None,
     callbacks: Any = None,
     hvp: str | None = None,
-    jit_compile: str | bool = "auto",
+    jit_compile: str | bool | None = None,
     steps_per_execution: int = 1,
     verbose: int = 0,
 ) -> Result:
@@ -69,8 +69,9 @@ def minimize(
         To them an iteration is an epoch, and the model has one weight, ``x``.
     hvp : str or None
         Kind of Hessian product to start with.
-    jit_compile : {"auto", True, False}
-        Whether XLA compiles the function; ``"auto"`` tries that on accelerators.
+    jit_compile : {"auto", True, False, None}
+        Whether XLA compiles the function; ``"auto"`` tries that on accelerators. None does
+        as the solver's instance says, and without one as ``"auto"``.
     steps_per_execution : int
         Iterations of a solver that runs in the graph between two calls of the callbacks.
     verbose : {0, 1, 2}
@@ -112,6 +113,7 @@ def minimize(
         constraints=None if constraints is None else as_constraints(constraints),
         tol=tol,
         hvp=hvp,
+        jit_compile=jit_compile,
     )
     if request.pretrain_fn is not None:
         message = (
@@ -129,7 +131,7 @@ def minimize(
         numerics=Numerics(
             hvp=request.hvp,
             precision=_probe(fun, start),
-            jit=_jit(jit_compile),
+            jit=_jit(request.jit_compile),
         ),
     )
     check_request(
@@ -156,13 +158,8 @@ def minimize(
 
 
 def _jit(jit_compile: Any) -> bool | None:
-    if jit_compile not in {"auto", True, False}:
-        message = (
-            f"jit_compile is not usable: {jit_compile!r}. Allowed are 'auto', True and False. "
-            "Pass one of them."
-        )
-        raise UnsupportedError(message)
-    if jit_compile == "auto":
+    check_jit(jit_compile)
+    if jit_compile in {"auto", None}:
         return None if current_backend().has_accelerator else False
     return bool(jit_compile)
 

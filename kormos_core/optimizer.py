@@ -10,7 +10,7 @@ import numpy as np
 
 from kormos_core.errors import BoundsError, KormosError, UnsupportedError
 from kormos_core.objective import AUTO, check_kind
-from kormos_core.request import SolverRequest, as_constraints
+from kormos_core.request import SolverRequest, as_constraints, check_jit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,12 +118,7 @@ class BatchOptimizer(keras.optimizers.Optimizer):
             )
             raise UnsupportedError(message)
         check_kind(hvp)
-        if jit_compile not in ("auto", True, False, None):
-            message = (
-                f"jit_compile is not usable: {jit_compile!r}. Allowed are 'auto', True, False, "
-                "and None to do as the model was compiled. Pass one of them."
-            )
-            raise UnsupportedError(message)
+        check_jit(jit_compile)
         request.create()  # a wrong name or option is told here, not at the first fit
         _ = request.maxiter
         super().__init__(learning_rate=1.0, name=name or _identifier(solver))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kormos_core.protocols import BatchOptimizer
     from kormos_core.registry import Registered
 
-__all__ = ["SolverRequest", "as_constraints", "overridden"]
+__all__ = ["SolverRequest", "as_constraints", "check_jit", "overridden"]
 
 
 @final
@@ -99,8 +99,14 @@ class SolverRequest:
         Raises
         ------
         UnsupportedError
-            If the solver cannot honor it.
+            If the solver cannot honor it, or it is no positive integer.
         """
+        if not _is_positive_whole(steps_per_execution):
+            message = (
+                f"steps_per_execution is not usable: {steps_per_execution!r}. Allowed is a "
+                "positive integer. Pass one, or leave it out."
+            )
+            raise UnsupportedError(message)
         registered = self.registered
         if steps_per_execution == 1 or "chunk" in registered.spec.supports:
             return
@@ -130,6 +136,27 @@ class SolverRequest:
         if self.tol is not None:
             options["tol"] = self.tol
         return self.registered.create(options)
+
+
+def check_jit(jit_compile: Any) -> None:
+    """Refuse what does not say whether XLA is to be used.
+
+    Parameters
+    ----------
+    jit_compile : object
+        What a user passed.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is none of "auto", True, False and None.
+    """
+    if jit_compile not in ("auto", True, False, None):
+        message = (
+            f"jit_compile is not usable: {jit_compile!r}. Allowed are 'auto', True, False, "
+            "and None to do as the model was compiled. Pass one of them."
+        )
+        raise UnsupportedError(message)
 
 
 def as_constraints(constraints: Any) -> tuple[Any, ...]:

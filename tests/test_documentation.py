@@ -24,13 +24,20 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 TITLE = re.compile(r'^\w+ title="(?P<path>[^"]+)"$')
+TABLE = re.compile(
+    r"^\| solver \| needs \| supports \| memory \|.*\n\|[-|]+\n(?P<rows>(?:\|.*\n)+)", re.MULTILINE
+)
+WRONG_PRODUCT = "error::kormos_core.errors.CurvatureWarning"  # else a fallback would hide it
 NEEDS = {
     frozenset({"value"}): "value",
     frozenset({"value", "grad"}): "gradient",
     frozenset({"value", "grad", "hvp"}): "gradient, Hessian product",
     frozenset({"value", "grad", "hessian"}): "gradient, Hessian",
 }
-INSTALL = 'pip install -e ".[tensorflow,compare,test]" -e ./plugins/kormos-scipy'
+INSTALL = (
+    'pip install -e ".[tensorflow,compare,test]" -e ./plugins/kormos-native '
+    "-e ./plugins/kormos-scipy -e ./plugins/kormos-tfp"
+)
 
 
 def blocks(page):
@@ -82,15 +89,17 @@ def test_no_block_of_python_is_exempt(page):
     assert words == {"python"}
 
 
-def test_the_plugin_of_contributing_works_as_it_is_written(tmp_path):
+def test_the_plugins_of_contributing_work_as_they_are_written(tmp_path):
     written = files(ROOT / "CONTRIBUTING.md")
     for path, text in written.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
-    install(tmp_path, tomllib.loads(written["pyproject.toml"])["project"])
+    for name in ("steepest", "flow"):  # the second one's metadata is said, not shown
+        metadata = written["pyproject.toml"].replace("steepest", name)
+        install(tmp_path, tomllib.loads(metadata)["project"])
 
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", WRONG_PRODUCT, "tests"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
@@ -98,7 +107,7 @@ def test_the_plugin_of_contributing_works_as_it_is_written(tmp_path):
         check=False,
     )
 
-    assert "2 passed" in process.stdout, process.stdout + process.stderr
+    assert "4 passed" in process.stdout, process.stdout + process.stderr
 
 
 def test_ci_installs_as_the_readme_says():
@@ -111,45 +120,56 @@ def test_ci_installs_as_the_readme_says():
 
 def table(page):
     """Map the solvers of a page's table to what it says of needs, supports and memory."""
-    rows = re.findall(
-        r"^\| `(scipy:[a-z-]+)` \|(.*)\|$", page.read_text(encoding="utf-8"), re.MULTILINE
-    )
+    found = TABLE.search(page.read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `([a-z-]+:[a-z-]+)` \|(.*)\|$", found["rows"], re.MULTILINE)
     return {name: tuple(cell.strip() for cell in cells.split("|"))[:3] for name, cells in rows}
 
 
-def scipy_solvers():
-    return [solver for solver in installed().solvers() if solver.namespace == "scipy"]
+def solvers(*namespaces):
+    """List the solvers of our plugins, or of some of them."""
+    own = namespaces or ("native", "scipy", "tfp")
+    return [solver for solver in installed().solvers() if solver.namespace in own]
 
 
 def declared(*, multiples):
-    """Map SciPy's solvers to what their plugin declares, in the words of the tables."""
+    """Map our solvers to what their plugins declare, in the words of the tables."""
     said = {}
-    for solver in scipy_solvers():
+    for solver in solvers():
         spec = solver.spec
         matrices = f"{spec.dense_matrices} n²" if spec.dense_matrices > 1 and multiples else "n²"
         said[solver.name] = (
             NEEDS[spec.needs],
-            ", ".join(sorted(spec.supports - {"stop"})),
+            ", ".join(sorted(spec.supports & {"bounds", "constraints"})),
             matrices if spec.dense_matrices else "n",
         )
     return said
 
 
-def test_the_table_of_readme_says_what_the_plugin_declares():
+def test_the_table_of_readme_says_what_the_plugins_declare():
     assert table(ROOT / "README.md") == declared(multiples=False)
 
 
-def test_the_table_of_choose_a_solver_says_what_the_plugin_declares():
+def test_the_table_of_choose_a_solver_says_what_the_plugins_declare():
     assert table(ROOT / "docs" / "choose-a-solver.md") == declared(multiples=True)
 
 
-def test_all_scipy_methods_can_be_stopped_as_the_documentation_says():
-    assert len(scipy_solvers()) == 15
-    assert all("stop" in solver.spec.supports for solver in scipy_solvers())
+def test_there_are_as_many_solvers_as_the_documentation_says():
+    assert [len(solvers(name)) for name in ("native", "scipy", "tfp")] == [4, 15, 3]
+
+
+def test_all_solvers_can_be_stopped_as_the_documentation_says():
+    assert all("stop" in solver.spec.supports for solver in solvers())
+
+
+def test_the_solvers_in_the_graph_are_those_that_the_documentation_says():
+    in_graph = [solver for solver in solvers() if "in-graph" in solver.spec.supports]
+
+    assert in_graph == solvers("native", "tfp")
+    assert [solver for solver in solvers() if "chunk" in solver.spec.supports] == in_graph
 
 
 def test_the_limit_of_dense_hessians_is_the_one_that_the_documentation_says():
-    limits = {solver.spec.max_parameters for solver in scipy_solvers()} - {None}
+    limits = {solver.spec.max_parameters for solver in solvers()} - {None}
     text = (ROOT / "docs" / "choose-a-solver.md").read_text(encoding="utf-8")
 
     assert [f"at most {limit:,} parameters" in text for limit in limits] == [True]

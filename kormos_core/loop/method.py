@@ -143,10 +143,10 @@ class LoopMethod(Protocol):
     """An algorithm as a state and a function that advances it.
 
     Laws: it is hashable, and equal methods do the same, because what was compiled for
-    one is used for the other; `advance` calls `GraphObjective.value_and_grad` exactly
-    once (line search trials are calls of their own), so that the objective is traced
-    once; it makes at most one iteration a call; a state that is not running is never
-    advanced; an accepted point is never changed afterwards, other than by the next one.
+    one is used for the other; `advance` evaluates the objective in one place of its code
+    (line search trials are calls of their own), so that it is traced once; it makes at
+    most one iteration a call; a state that is not running is never advanced; an accepted
+    point is never changed afterwards, other than by the next one.
     """
 
     def init(self, x0: NDArray[np.float64], bounds: Bounds | None, /) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Functions of the objective, compiled once and kept from fit to fit.
 
 XLA makes one program of a whole loop. On CPUs that takes seconds to compile, which only
-long solves earn back, and convolutions are far slower there (`benchmarks/jit.py`; the
-figures are in docs/decisions/0008); so it is asked for by name, as in Keras, where "auto"
+long solves earn back, and convolutions are far slower there (`benchmarks/jit.py`, whose
+figures docs/performance.md has); so it is asked for by name, as in Keras, where "auto"
 means XLA on accelerators only.
 """
 

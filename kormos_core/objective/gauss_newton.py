@@ -74,9 +74,10 @@ def check_convex(model: keras.Model) -> None:
 
 
 def _is_convex(loss: Any) -> bool:
+    owner = loss if hasattr(loss, "__name__") else type(loss)
+    if not str(owner.__module__).startswith("keras."):
+        return False  # a user's own, whatever it is called
     name = type(loss).__name__
-    if not type(loss).__module__.startswith("keras.") and not callable(loss):
-        return False
     if name in _FROM_LOGITS:
         # Of probabilities Keras takes the logits behind the model's back, and without
         # them it divides by their sum, after which the loss is no more convex.

@@ -146,7 +146,7 @@ validation_freq : object
     objective, statistics = build_objective(
         model,
         batches,
-        settings=_settings(model, training=request.training),
+        settings=_settings(model, request),
         bounds=request.bounds,
         constraints=request.constraints,
         hvp=request.hvp,
@@ -211,9 +211,10 @@ def _split(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[Any, Any]:
     return split_off_validation(plain, fraction)
 
 
-def _settings(model: keras.Model, *, training: bool) -> Settings:
-    eager = bool(model.run_eagerly)
-    return Settings(training=training, jit=bool(model.jit_compile) and not eager, eager=eager)
+def _settings(model: keras.Model, request: SolverRequest) -> Settings:
+    eager, asked = bool(model.run_eagerly), request.jit_compile
+    jit = asked if isinstance(asked, bool) else bool(model.jit_compile)
+    return Settings(training=request.training, jit=jit and not eager, eager=eager)
 
 
 def _loop_jit(model: keras.Model, request: SolverRequest) -> bool | None:
@@ -223,7 +224,10 @@ def _loop_jit(model: keras.Model, request: SolverRequest) -> bool | None:
     asked = request.jit_compile
     if asked is None:
         # Keras keeps only what "auto" came to; models of kormos remember the word.
-        asked = getattr(model, "requested_jit_compile", bool(model.jit_compile))
+        word = getattr(model, "requested_jit_compile", None)
+        if word is None:
+            return None if model.jit_compile else False
+        asked = word
     if asked == "auto":
         return None if current_backend().has_accelerator else False
     return bool(asked)

@@ -153,8 +153,10 @@ class Run:
 
     def prepare(self, x: NDArray[np.float64]) -> int:
         """Get ready for a chunk in the graph; see `kormos_core.loop.LoopHost`."""
-        self._gate()
         done, room = self.num_iterations, self._maxiter
+        if self._steps is not None and done % self._steps:
+            self._begun = done + 1  # within what the observer takes as one
+        self._gate()
         if "hvp" in self._registered.spec.needs:
             # Products are checked after 0, 1, 2, 4, 8 ... iterations, however long a chunk is.
             following = 1 << done.bit_length()

@@ -56,6 +56,15 @@ def naive(case: Case, x: np.ndarray) -> np.ndarray:
     return hessian
 
 
+def own_huber():
+    """Make a loss that has a name of Keras's, and nothing else of it."""
+
+    def huber(y_true, y_pred):
+        return -keras.ops.square(y_true - y_pred)
+
+    return huber
+
+
 LABELS = classes()
 LOSSES = {
     "mse": (lambda: "mse", 2, None),
@@ -141,6 +150,7 @@ def test_normalization_is_no_fault_of_it(float64):
         (losses.CategoricalCrossentropy(), r"CategoricalCrossentropy\(from_logits=False\) is not"),
         (losses.CosineSimilarity(), "CosineSimilarity is not"),
         (lambda y, p: p - y, "<lambda> is not"),
+        (own_huber(), "huber is not"),
     ],
 )
 def test_a_loss_that_is_not_known_to_be_convex_is_refused(loss, told, float64):
