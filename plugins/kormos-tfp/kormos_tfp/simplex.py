@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kormos_core import Bounds, Callback, Objective, Result
-    from kormos_core.loop import State
+    from kormos_core.loop import GraphObjective, State
 
 __all__ = ["NelderMead"]
 
@@ -145,7 +145,7 @@ class NelderMead:
             "status": np.int32(RUNNING),
         }
 
-    def advance(self, graph: Any, state: State) -> State:
+    def advance(self, graph: GraphObjective, state: State) -> State:
         """Return the `state` of minimizing `graph` after one more iteration."""
         evaluate = traced_once(_value, graph)
         new: State = tf.cond(
@@ -224,7 +224,7 @@ class NelderMead:
         return np.broadcast_to(edges, x0.shape)
 
 
-def _value(graph: Any, x: Any) -> Any:
+def _value(graph: GraphObjective, x: Any) -> Any:
     return graph.value(x)
 
 
