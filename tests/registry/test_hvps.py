@@ -113,7 +113,7 @@ def test_one_that_cannot_be_imported_is_told(registry):
 
 
 def test_an_unknown_one_is_refused_with_what_there_is(registry):
-    with pytest.raises(UnsupportedError, match=r"hvp='mine:xdoubled'\. Did you mean 'mine:doubled"):
+    with pytest.raises(UnsupportedError, match=r"hvp='mine:xdoubled'\. Did you mean 'mine:d"):
         FunctionObjective(cube, 2, numerics=Numerics(hvp="mine:xdoubled"))
     with pytest.raises(UnsupportedError, match=r"Brought by plugins: mine:doubled, mine:iden"):
         registry.hvp("mine:other")

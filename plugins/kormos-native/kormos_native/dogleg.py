@@ -66,7 +66,7 @@ def dogleg(path: Path, radius: Any) -> tuple[Any, Any]:
     """
     g, s, r, along_g = path
     gg, gs, ss = ops.vdot(g, g), ops.vdot(g, s), ops.vdot(s, s)
-    along_s, across = ops.vdot(s, r) - gs, ops.vdot(g, r) - gg
+    along_s, across = ops.vdot(s, r) - gs, ops.vdot(g, r) - gg  # s' H s and g' H s
     inside = ss <= radius**2
 
     length = ops.sqrt(gg)

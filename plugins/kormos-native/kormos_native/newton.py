@@ -124,7 +124,8 @@ def progress(state: State) -> Progress:
     Progress
         Its counts, point and status.
     """
-    return Progress(**{name: state[name] for name in Progress._fields})
+    names = ("iteration", "x", "f", "g", "num_fg", "num_hvp", "status")
+    return Progress(*(state[name] for name in names))
 
 
 def accepted(
