@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from kormos_core.objective.graph import Graph
 
-__all__ = ["compile_on_graph"]
+__all__ = ["MOST_KEPT", "compile_on_graph"]
+
+MOST_KEPT = 16
+"""Functions that are kept for a model."""
 
 
 def compile_on_graph(
@@ -55,6 +58,8 @@ def compile_on_graph(
     jit = False if eager else jit
     full = (key, graph.kind, graph.sweep, graph.mean, graph.precision, jit)
     if full not in cache:
+        while len(cache) >= MOST_KEPT:  # the oldest go: a search over options compiles many
+            del cache[next(iter(cache))]
         cache[full] = _with_fallback(_on_data(function, graph), jit=jit, eager=eager)
     compiled, data = cache[full], graph.data
     return lambda *arguments: compiled(data, *arguments)

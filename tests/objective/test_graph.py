@@ -14,6 +14,7 @@ from oracles import RAGGED, objective_of, point_of, quiet_hvp, relative, study
 from kormos_core.data import adapt
 from kormos_core.errors import DataError, UnsupportedError
 from kormos_core.objective import FunctionObjective, Numerics, Settings, build_objective
+from kormos_core.objective.compiled import MOST_KEPT
 
 ROUNDING = 1e-12
 BATCHES = 1e-10  # law 1's own figure
@@ -231,6 +232,16 @@ def test_what_is_compiled_serves_the_next_fit_with_other_data(float64):
 
     assert second.program.num_traces == before
     assert f == pytest.approx(second.value(x), rel=ROUNDING)
+
+
+def test_a_search_over_options_keeps_only_the_latest_functions():
+    objective = FunctionObjective(lambda x: keras.ops.sum(x**2), 1)
+    x = tf.constant([2.0], "float64")
+
+    for number in range(MOST_KEPT + 3):
+        objective.compile(lambda graph, x, n=number: n * graph.value(x), number)(x)
+
+    assert len(objective._compiled) == MOST_KEPT
 
 
 def test_xla_that_was_asked_for_and_cannot_be_is_an_error(float64):
