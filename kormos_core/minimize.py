@@ -166,7 +166,16 @@ def _jit(jit_compile: Any) -> bool | None:
 
 def _probe(fun: Callable[[Any], Any], start: np.ndarray[Any, np.dtype[np.float64]]) -> str:
     """Evaluate a function once, see that it gives a number, and tell its precision."""
-    value = keras.ops.convert_to_tensor(fun(keras.ops.convert_to_tensor(start)))
+    compiled = current_backend().compile(fun, jit=False, eager=False)
+    try:
+        value = keras.ops.convert_to_tensor(compiled(keras.ops.convert_to_tensor(start)))
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        message = (
+            f"the function cannot be traced: {type(error).__name__}: {first_line:.200}. Allowed "
+            "is one that makes a scalar tensor of its tensor by keras.ops. Write it so."
+        )
+        raise UnsupportedError(message) from error
     if int(np.prod(value.shape)) != 1:
         message = (
             f"the function gives a tensor of shape {tuple(value.shape)}, and a solver minimizes "

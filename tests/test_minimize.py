@@ -401,3 +401,24 @@ def test_progress_tells_iterations_and_the_reason(capsys, verbose, method):
     assert "3/3" in lines[-2]
     assert "loss: " in lines[-2]
     assert "fg_evals: " in lines[-2]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: float(np.sum(np.asarray(x))), lambda x: None], ids=["numpy", "none"]
+)
+def test_a_function_that_cannot_be_traced_is_refused(function):
+    with pytest.raises(UnsupportedError, match=r"the function cannot be traced: .*by keras\.ops"):
+        kormos.minimize(function, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("function", [lambda x: x, lambda x: keras.ops.cast(x[0], "int32")])
+def test_a_function_that_gives_no_single_float_is_refused(function):
+    with pytest.raises(UnsupportedError, match="the function gives"):
+        kormos.minimize(function, [1.0, 2.0])
+
+
+def test_an_instance_says_whether_xla_compiles():
+    with pytest.raises(UnsupportedError, match="jit_compile is not usable: 'maybe'"):
+        kormos.minimize(keras.ops.sum, [1.0], jit_compile="maybe")
+    with pytest.raises(UnsupportedError, match="steps_per_execution is not usable: 0"):
+        kormos.minimize(keras.ops.sum, [1.0], solver="native:lbfgs", steps_per_execution=0)

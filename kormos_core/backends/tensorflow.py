@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import tensorflow as tf
 
+from kormos_core.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -78,7 +80,15 @@ def _loss_curvature(outputs: list[Any], head: Callable[[], Any]) -> Callable[[li
         with _tape() as inner:
             inner.watch(outputs)
             f = head()
-        slopes = _gradient(inner, f, outputs)
+        slopes = inner.gradient(f, outputs)
+        if any(slope is None for slope in slopes):
+            message = (
+                "hvp='gauss-newton' needs a loss of the outputs as the model shows them: this one "
+                "does not depend on them, as where Keras takes the logits from behind a sigmoid "
+                "or softmax. Let the last layer be linear, with from_logits=True, or use "
+                "hvp='auto'."
+            )
+            raise UnsupportedError(message)
     return lambda tangents: _gradient(tape, slopes, outputs, tangents)
 
 

@@ -1,6 +1,6 @@
 """Solvers that run inside the compiled graph: what they are made of, what drives them."""
 
-from kormos_core.loop.chunk import Chunk, LoopHost
+from kormos_core.loop.chunk import Chunk, LoopHost, Point
 from kormos_core.loop.drive import minimize_in_graph
 from kormos_core.loop.method import (
     RUNNING,
@@ -18,6 +18,7 @@ __all__ = [
     "GraphObjective",
     "LoopHost",
     "LoopMethod",
+    "Point",
     "Progress",
     "State",
     "code_of",

@@ -19,6 +19,7 @@ from kormos_core.errors import (
 )
 from kormos_core.objective.bounds import model_bounds
 from kormos_core.objective.forward import compute_loss, predict
+from kormos_core.objective.graph import EPSILON
 from kormos_core.objective.kinds import AUTO
 from kormos_core.objective.layers import compute_dtypes, sublayers
 from kormos_core.objective.noise import FrozenNoise
@@ -230,9 +231,10 @@ def build_objective(
 
 
 def _precision(model: keras.Model, loss_dtype: str) -> str:
-    """Return the narrowest floating dtype that takes part, as float64 or float32."""
-    floating = {dtype for dtype in {loss_dtype, *compute_dtypes(model)} if "float" in dtype}
-    return "float64" if floating == {"float64"} else "float32"
+    """Return the narrowest floating dtype that takes part."""
+    taking_part = {loss_dtype, *compute_dtypes(model)}
+    floating = [dtype for dtype in EPSILON if dtype in taking_part]
+    return floating[-1] if floating else "float32"  # EPSILON goes from wide to narrow
 
 
 def _build_variables(model: keras.Model, first: Batch) -> str:

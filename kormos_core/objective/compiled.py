@@ -61,8 +61,18 @@ def compile_on_graph(
         while len(cache) >= MOST_KEPT:  # the oldest go: a search over options compiles many
             del cache[next(iter(cache))]
         cache[full] = _with_fallback(_on_data(function, graph), jit=jit, eager=eager)
-    compiled, data = cache[full], graph.data
-    return lambda *arguments: compiled(data, *arguments)
+    compiled, data, faults = cache[full], graph.data, graph.batch.faults
+    faults.clear()
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return compiled(data, *arguments)
+        except Exception as error:
+            if faults:  # what was raised within, and not the backend's wrapping of it
+                raise faults[0] from error
+            raise
+
+    return call
 
 
 def _on_data(function: Callable[..., Any], graph: Graph) -> Callable[..., Any]:

@@ -40,6 +40,7 @@ class _Function:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
+        self.faults: list[Exception] = []
 
     def loss(self, x: Any, inputs: Inputs | None) -> Any:
         """Return the value at `x`; there are no `inputs`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import keras
 
 from kormos_core.backends import current_backend
-from kormos_core.errors import UnsupportedError
+from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.curvature import STEPS
 from kormos_core.objective.kinds import FINITE_DIFFERENCE
 from kormos_core.objective.sweep import Data, Inputs, Slices, Whole
@@ -26,12 +26,25 @@ if TYPE_CHECKING:
 
 __all__ = ["EPSILON", "Graph", "Traceable"]
 
-EPSILON = {"float64": 2.220446049250313e-16, "float32": 1.1920928955078125e-07}
+EPSILON = {
+    "float64": 2.220446049250313e-16,
+    "float32": 1.1920928955078125e-07,
+    "float16": 0.0009765625,
+    "bfloat16": 0.0078125,
+}
 """Relative rounding error of the dtypes that a loss is computed in."""
 
 
 class Traceable(Protocol):
-    """What one batch contributes: traceable functions of tensors."""
+    """What one batch contributes: traceable functions of tensors.
+
+    Attributes
+    ----------
+    faults : list of Exception
+        What was raised while a function was traced or run, where it does not pass as it is.
+    """
+
+    faults: list[Exception]
 
     def loss(self, x: Any, inputs: Inputs, /) -> Any:
         """Return the part of the loss at `x` that a batch `inputs` gives, scalar, float64."""
@@ -170,6 +183,13 @@ class Graph:
 
     def _estimate(self, x: Any, fraction: float, part: Any) -> Product:
         """Take one slice of the samples for all of them."""
+        try:
+            return self._product_of_part(x, fraction, part)
+        except KormosError as error:
+            self.batch.faults.append(error)  # Keras rewrites what is raised within its cond
+            raise
+
+    def _product_of_part(self, x: Any, fraction: float, part: Any) -> Product:
         if not isinstance(self.sweep, (Whole, Slices)) or not self.divisible:
             message = (
                 f"hvp_fraction={fraction!r} cannot be honored: the Hessian of some of the samples "
@@ -194,7 +214,11 @@ class Graph:
         """Return a central difference of the gradient; the loop traces it once."""
         ops, backend = keras.ops, current_backend()
         length = ops.maximum(ops.norm(v), 1e-300)
-        step = STEPS[self.precision] * ops.maximum(1.0, ops.norm(x)) / length
+        step = (
+            STEPS["float64" if self.precision == "float64" else "float32"]
+            * ops.maximum(1.0, ops.norm(x))
+            / length
+        )
         sweep, data = sweep or self.sweep, data or self.data
         zeros = ops.zeros((self.size,), "float64")
 

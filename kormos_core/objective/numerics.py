@@ -19,7 +19,7 @@ class Numerics:
     ----------
     hvp : str
         Kind of Hessian product to start with.
-    precision : {"float64", "float32"}
+    precision : {"float64", "float32", "float16", "bfloat16"}
         Narrowest dtype that the loss is really computed in.
     jit : bool or None
         Whether XLA compiles what runs in the graph; None tries, and does without where XLA

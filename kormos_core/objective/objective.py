@@ -124,7 +124,6 @@ class ModelObjective:
         self.size = program.layout.size
         self.dtype = program.layout.dtype
         self._totals: Any = None
-        self._faults: list[Exception] = []
         self._resident = self._place()
         if program.plan.kind == "split":
             self._totals = self._count()
@@ -209,7 +208,7 @@ class ModelObjective:
             The function of the tensors alone, arrays allowed.
         """
         sweep, data = self._graph_data
-        compiled = compile_on_graph(
+        return compile_on_graph(
             function,
             key=key,
             graph=Graph(
@@ -227,27 +226,24 @@ class ModelObjective:
             eager=self.program.settings.eager,
         )
 
-        def call(*arguments: Any) -> Any:
-            try:
-                return compiled(*arguments)
-            except Exception as error:
-                if self._faults:  # what the data raised, and not the backend's wrapping of it
-                    raise self._faults.pop() from error
-                raise
-
-        return call
-
     @cached_property
     def _loop_jit(self) -> bool | None:
         """Whether XLA is asked for in the graph (True), not wanted (False), or tried (None)."""
         # XLA reads no streams, and draws other random numbers from the same seeds.
-        apt = isinstance(self.batches, ArrayBatches) and not self.program.seeds
+        arrays = isinstance(self.batches, ArrayBatches)
+        if self.numerics.jit and not arrays:
+            message = (
+                "jit_compile=True cannot be honored: XLA reads no streams, and the training data "
+                "is one. Allowed are arrays. Leave jit_compile out, or pass arrays."
+            )
+            raise UnsupportedError(message)
+        apt = arrays and not self.program.seeds
         return False if self.numerics.jit is None and not apt else self.numerics.jit
 
     @cached_property
     def _graph_data(self) -> tuple[Sweep, Data]:
         """The way through the data inside the graph, and the data."""
-        sweep, source = graph_source(self.batches, self._faults)
+        sweep, source = graph_source(self.batches, self.program.faults)
         return sweep, Data(source, self.noise.for_batch(0), self._totals)
 
     def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:

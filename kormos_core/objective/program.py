@@ -24,6 +24,7 @@ from kormos_core.objective.noise import seed_variables
 from kormos_core.objective.terms import (
     count_denominators,
     loss_of_outputs,
+    output_losses,
     share_of_samples,
     weighted_loss,
 )
@@ -87,6 +88,7 @@ class Program:
         self.seeds = seed_variables(model)
         self.num_traces = 0
         self.unusable_hvp: dict[str, str] = {}
+        self.faults: list[Exception] = []
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
 
@@ -311,7 +313,9 @@ class Program:
                         self.plan, model, arrays, y_pred, totals, training=training
                     )
 
-            return keras.tree.flatten(y_pred), head
+            losses = output_losses(self.model, y_pred)
+            outputs = zip(keras.tree.flatten(y_pred), losses, strict=True)
+            return [output for output, loss in outputs if loss is not None], head
 
         return forward
 

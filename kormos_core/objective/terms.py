@@ -33,6 +33,7 @@ __all__ = [
     "count_denominators",
     "loss_of_outputs",
     "make_plan",
+    "output_losses",
     "share_of_samples",
     "weighted_loss",
 ]
@@ -91,7 +92,7 @@ def make_plan(model: keras.Model, first: Batch, *, single: bool, training: bool)
     """
     arrays = few_samples(model, first)
     y_pred = predict(model, first.x if arrays is None else arrays[0], training=False)
-    losses = _output_losses(model, y_pred)
+    losses = output_losses(model, y_pred)
     reductions = tuple(_reduction(loss) for loss in losses)
     if single:
         return Plan("whole")
@@ -111,8 +112,21 @@ def make_plan(model: keras.Model, first: Batch, *, single: bool, training: bool)
     return plan
 
 
-def _output_losses(model: keras.Model, y_pred: Any) -> list[Any]:
-    """Pair each flat output with its loss; None where it has none."""
+def output_losses(model: keras.Model, y_pred: Any) -> list[Any]:
+    """Pair each flat output with its loss.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A compiled model.
+    y_pred : structure of tensor
+        Its outputs.
+
+    Returns
+    -------
+    list
+        A loss for each output, None where it has none.
+    """
     loss = model.loss
     outputs = keras.tree.flatten(y_pred)
     if not isinstance(loss, (dict, list, tuple)):

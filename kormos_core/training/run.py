@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kormos_core.loop import Chunk
+    from kormos_core.loop import Chunk, Point
     from kormos_core.protocols import BatchOptimizer, Bounds, Counts, Objective
     from kormos_core.registry import Registered
     from kormos_core.training.interrupt import Interrupt
@@ -80,6 +80,7 @@ class Run:
         self._maxiter = 0
         self._x0: NDArray[np.float64] | None = None
         self._bad: tuple[str, NDArray[np.float64]] | None = None
+        self._pending: Iterate | None = None  # the latest row that nobody has been told of
         self.num_iterations = 0
         self.best: NDArray[np.float64] | None = None
         self.best_loss = math.nan
@@ -180,25 +181,46 @@ class Run:
             self._recent.append(_Evaluation(point.x, point.f, point.g if measured else None))
         if math.isfinite(chunk.best.f):
             self.best, self.best_loss = chunk.best.x, chunk.best.f
-        elif self.num_iterations == 0 and self._x0 is not None:
-            self._bad = (f"the loss is {chunk.last.f}", self._x0)
-        rows = zip(chunk.losses, chunk.grad_norms, chunk.fg_evals, chunk.hessp_evals, strict=True)
-        count = len(chunk.losses)
-        for index, (f, norm, num_fg, num_hvp) in enumerate(rows, start=1):
+        self._look_for_faults(chunk.last)
+        for iterate in self._rows(chunk, fg, hessp):
+            self._tell_pending(served=False)
             self.num_iterations += 1
-            served = self._steps is None or self.num_iterations % self._steps == 0 or chunk.ends
-            iterate = Iterate(
-                number=self.num_iterations,
+            self._pending = iterate
+        # Only the last row has its point. It waits for the next chunk, which may have none:
+        # whoever is told of the end is told of the last iteration.
+        self._begun = self.num_iterations
+        whole = self._steps is None or self.num_iterations % self._steps == 0
+        if whole or chunk.ends or self._interrupt.count:
+            self._tell_pending(served=True)
+        if self._interrupt.count:
+            self._request(StopSolve(Status.INTERRUPTED))
+
+    def _rows(self, chunk: Chunk, fg: int, hessp: int) -> list[Iterate]:
+        rows = zip(chunk.losses, chunk.grad_norms, chunk.fg_evals, chunk.hessp_evals, strict=True)
+        takes_gradients = "grad" in self._registered.spec.needs
+        return [
+            Iterate(
+                number=number,
                 x=chunk.last.x,
                 loss=float(f),
-                grad_norm=float(norm) if "grad" in self._registered.spec.needs else math.nan,
+                grad_norm=float(norm) if takes_gradients else math.nan,
                 fg_evals=fg + int(num_fg),
                 hessp_evals=hessp + int(num_hvp),
             )
-            self._tell(iterate, served=served and index == count)
-        self._begun = self.num_iterations
-        if self._interrupt.count:
-            self._request(StopSolve(Status.INTERRUPTED))
+            for number, (f, norm, num_fg, num_hvp) in enumerate(rows, self.num_iterations + 1)
+        ]
+
+    def _look_for_faults(self, last: Point) -> None:
+        """Remember what is not finite at the latest point, for the message at the end."""
+        if not math.isfinite(last.f):
+            self._bad = (f"the loss is {last.f}", last.x)
+        elif "grad" in self._registered.spec.needs and not np.isfinite(last.g).all():
+            self._bad = ("the gradient is not finite", last.x)
+
+    def _tell_pending(self, *, served: bool) -> None:
+        if self._pending is not None:
+            iterate, self._pending = self._pending, None
+            self._tell(iterate, served=served)
 
     def solve(self, solver: BatchOptimizer, x0: NDArray[np.float64], *, maxiter: int) -> Result:
         """Run the solver to its end, whatever that is.

@@ -60,6 +60,31 @@ class Descent:
         return minimize_in_graph(self, objective, x0, maxiter=maxiter, callback=callback)
 
 
+@dataclass(frozen=True)
+class NaNs(Descent):
+    """The same descent, which looks at its gradient."""
+
+    def advance(self, graph, state):
+        after = super().advance(graph, state)
+        finite = ops.all(ops.isfinite(after["g"]))
+        failed = ops.cast(code_of(Status.NONFINITE), "int32")
+        return after | {"status": ops.where(finite, after["status"], failed)}
+
+
+@dataclass(frozen=True)
+class GivesUp(Descent):
+    """The same descent, which makes three iterations and then an attempt without a step."""
+
+    def advance(self, graph, state):
+        after = super().advance(graph, state)
+        over = state["num_fg"] >= 4
+        failed = ops.cast(code_of(Status.LINESEARCH_FAILED), "int32")
+        return {
+            name: ops.where(over, failed if name == "status" else state[name], value)
+            for name, value in after.items()
+        }
+
+
 class Notes:
     """An observer that writes down what it is told."""
 
@@ -188,6 +213,16 @@ def test_the_best_point_is_kept_where_the_method_goes_up(steps):
     assert len(notes.rows) == 9
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
+def test_the_last_iteration_is_served_where_the_solve_ends_after_it(steps):
+    result, notes, _ = solve(method=GivesUp(), steps=steps)
+
+    assert (result.status, result.num_iterations) == (Status.LINESEARCH_FAILED, 3)
+    assert [row.number for row in notes.rows] == [1, 2, 3]
+    assert notes.served[-1].number == 3
+    assert notes.served[-1].x == pytest.approx(by_hand(3)[-1], rel=ROUNDING)
+
+
 # --- stops -------------------------------------------------------------------------------
 
 
@@ -220,6 +255,13 @@ def test_a_loss_that_is_no_number_at_the_start_is_told():
     assert "at the starting point" in result.message
     assert result.x.tolist() == START.tolist()
     assert not notes.rows
+
+
+def test_a_gradient_that_is_no_number_at_the_start_is_told():
+    result, _, _ = solve(lambda x: ops.sum(ops.sqrt(x)), NaNs(), x0=np.array([1.0, 0.0]))
+
+    assert result.status is Status.NONFINITE
+    assert result.message.startswith("The gradient is not finite at the starting point")
 
 
 def test_a_loss_that_is_no_number_later_keeps_the_best_point():

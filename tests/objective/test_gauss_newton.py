@@ -170,6 +170,20 @@ def test_a_loss_of_other_things_than_outputs_is_refused(name, float64):
         objective_of(case, hvp=GAUSS_NEWTON)[0].hvp(*2 * (np.ones(case.model.count_params()),))
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_logits_that_keras_takes_from_behind_the_outputs_are_refused(activation, float64):
+    body = (layers.Dense(3, "tanh"),)
+    units = 1 if activation == "sigmoid" else 3
+    model = keras.Sequential([keras.Input((3,)), *body, layers.Dense(units, activation)])
+    kind = losses.BinaryCrossentropy if units == 1 else losses.SparseCategoricalCrossentropy
+    model.compile(loss=kind(from_logits=True), optimizer="sgd")
+    y = (LABELS > 0).astype(float)[:, None] if units == 1 else LABELS
+    objective = objective_of(Case(model, normal(SAMPLES, 3), y), hvp=GAUSS_NEWTON)[0]
+
+    with pytest.raises(UnsupportedError, match=r"does not depend on them.*Let the last layer be"):
+        objective.hvp(point_of(objective), np.ones(objective.size))
+
+
 def test_a_plain_function_has_none():
     with pytest.raises(UnsupportedError, match=r"a plain function has none\. Allowed are the"):
         FunctionObjective(lambda x: x[0], 1, numerics=Numerics(hvp=GAUSS_NEWTON))

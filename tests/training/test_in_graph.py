@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 from models import floatx, make
 from training.problems import data, line
@@ -308,3 +309,24 @@ def test_models_of_every_kind_are_trained(name, solver):
     assert losses[-1] < losses[0]
     assert history.result.loss == min(losses)
     assert history.result.fg_evals == history.history["fg_evals"][-1]
+
+
+# --- what is refused -----------------------------------------------------------------------
+
+
+def stream():
+    return tf.data.Dataset.from_tensor_slices(data()).batch(7)
+
+
+def test_a_fraction_of_a_stream_is_refused_in_our_own_words():
+    model = line(kormos.BatchOptimizer("native:newton-cg", options={"hvp_fraction": 0.3}))
+
+    with pytest.raises(UnsupportedError, match=r"^hvp_fraction=0.3 cannot be honored"):
+        model.fit(stream(), verbose=0)
+
+
+def test_xla_over_a_stream_is_refused():
+    model = line("native:lbfgs", jit_compile=True)
+
+    with pytest.raises(UnsupportedError, match=r"jit_compile=True .*: XLA reads no streams"):
+        model.fit(stream(), verbose=0)
