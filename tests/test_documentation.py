@@ -114,7 +114,7 @@ def test_ci_installs_as_the_readme_says():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
-    assert f"{INSTALL} && pytest\n" in readme
+    assert f"{INSTALL} && pytest -n 2 --dist loadfile\n" in readme
     assert f"{INSTALL}\n" in script.replace("pip install --quiet", "pip install")
 
 

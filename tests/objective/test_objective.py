@@ -22,7 +22,7 @@ from oracles import (
 from scipy import optimize
 
 from kormos_core.errors import CurvatureWarning, UnsupportedError
-from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective
+from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
 from kormos_core.objective.objective import dense_hessian
 from kormos_core.protocols import Objective
 
@@ -254,7 +254,7 @@ POINT = np.array([-1.2, 1.0, 0.3])
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_a_function_has_the_derivatives_that_scipy_has(jit):
-    function = FunctionObjective(rosenbrock, 3, jit=jit)
+    function = FunctionObjective(rosenbrock, 3, numerics=Numerics(jit=jit))
 
     f, g = function.value_and_grad(POINT)
 
@@ -266,7 +266,7 @@ def test_a_function_has_the_derivatives_that_scipy_has(jit):
 
 @pytest.mark.parametrize("kind", ["forward-over-reverse", "reverse-over-reverse"])
 def test_a_function_takes_a_kind_of_product_by_name(kind):
-    function = FunctionObjective(rosenbrock, 3, hvp=kind)
+    function = FunctionObjective(rosenbrock, 3, numerics=Numerics(hvp=kind))
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", CurvatureWarning)
