@@ -108,7 +108,7 @@ class ConjugatePairs:
         free = ops.logical_or(numbers < 0, numbers % distance != 0)
         slot = ops.cast(ops.argmax(free), "int32")
         pair = ops.where(due, ops.stack([p, hp]), ops.take(gathered["pairs"], slot, axis=1))
-        new = ops.logical_and(ops.arange(self.m) == slot, due)
+        new = ops.logical_and(ops.arange(self.m, dtype="int32") == slot, due)
         return {
             "pairs": ops.slice_update(gathered["pairs"], (0, slot, 0), pair[:, None]),
             "curvatures": ops.where(new, curvature, gathered["curvatures"]),

@@ -156,7 +156,7 @@ class Diagonal:
             Number of probes.
         """
         before = memory["num_probes"]
-        more = ops.where(before == 0, _FIRST_PROBES, _PROBES)
+        more = ops.cast(ops.where(before == 0, _FIRST_PROBES, _PROBES), "int32")
 
         def probe(num_probes: Any, mean: Any, squares: Any) -> tuple[Any, Any, Any]:
             scale = ops.rsqrt(_lifted(num_probes, mean, squares))
