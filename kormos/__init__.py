@@ -2,6 +2,7 @@
 
 from kormos import models, optimizers
 from kormos_core import KormosError, Result, Status
+from kormos_core.chain import Chain
 from kormos_core.minimize import minimize
 from kormos_core.model import (
     BatchOptimizedMixin,
@@ -16,6 +17,7 @@ __all__ = [
     "BatchOptimizedModel",
     "BatchOptimizedSequentialModel",
     "BatchOptimizer",
+    "Chain",
     "KormosError",
     "Result",
     "Status",

@@ -9,7 +9,7 @@ import numpy as np
 
 from kormos_core.check import check_request
 from kormos_core.data import adapt
-from kormos_core.errors import NotBuiltError, UnsupportedError
+from kormos_core.errors import NotBuiltError, OptionError, UnsupportedError
 from kormos_core.objective import (
     Settings,
     build_objective,
@@ -21,7 +21,7 @@ from kormos_core.request import as_constraints, overridden
 from kormos_core.training import DEFAULT_MAXITER, Interrupt, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -178,11 +178,11 @@ class ScipyBatchOptimizer(BatchOptimizer):
 
     def minimize(
         self,
-        epochs: int | None = None,
+        epochs: int | Sequence[int | None] | None = None,
         callback: Callable[[NDArray[np.float64]], Any] | None = None,
         pretrain_fn: Callable[[Any], Any] | None = None,
-        method: str | None = None,
-        options: Mapping[str, Any] | None = None,
+        method: str | Sequence[str] | None = None,
+        options: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
         bounds: Any = None,
         constraints: Any = None,
         tol: float | None = None,
@@ -191,14 +191,16 @@ class ScipyBatchOptimizer(BatchOptimizer):
 
         Parameters
         ----------
-        epochs : int or None
+        epochs : int, sequence of int, or None
             Iteration limit.
         callback : callable or None
             Called with each accepted iterate, shape (n,).
         pretrain_fn : callable or None
-            Called with the model first; it may change it.
+            Called with the model before each method; it may change it.
         method, options, bounds, constraints, tol : object
-            As of the constructor; they take precedence over it.
+            As of the constructor; they take precedence over it. A sequence of methods is
+            run one after the other, each from where the one before ended; `epochs` and
+            `options` are then for all of them, or sequences with one for each.
 
         Returns
         -------
@@ -209,7 +211,16 @@ class ScipyBatchOptimizer(BatchOptimizer):
         ------
         NotBuiltError
             If the optimizer is not built.
+        OptionError
+            If there are not as many epochs or options as methods.
         """
+        if isinstance(method, (list, tuple)) or isinstance(epochs, (list, tuple)):
+            methods = [method] if method is None or isinstance(method, str) else list(method)
+            limits = _for_each("epochs", epochs, len(methods))
+            settings = _for_each("options", options, len(methods))
+            for one, limit, own in zip(methods, limits, settings, strict=True):
+                x = self.minimize(limit, callback, pretrain_fn, one, own, bounds, constraints, tol)
+            return x
         request = overridden(
             self.request,
             epochs=epochs,
@@ -267,6 +278,19 @@ class ScipyBatchOptimizer(BatchOptimizer):
             self.build(model, data)
         finally:
             self.request = own
+
+
+def _for_each(name: str, value: Any, count: int) -> list[Any]:
+    """Return one value for each of some methods."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * count
+    if len(value) != count:
+        message = (
+            f"{name} has {len(value)} values for {count} methods: {value!r:.80}. Allowed is one "
+            "for each, or one for all. Pass as many."
+        )
+        raise OptionError(message)
+    return list(value)
 
 
 class _Told:

@@ -88,6 +88,10 @@ class PrecisionWarning(UserWarning):
     """A loss that is computed in less precision than the model's parameters."""
 
 
+class RestartWarning(UserWarning):
+    """A solver cannot go on where it stood, and starts afresh from the model's weights."""
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Phrase the closest candidate as a question, or nothing.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import keras
 
+from kormos_core.chain import Chain
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective import float_dtype, floatx_scope
 from kormos_core.optimizer import BatchOptimizer, get
@@ -14,6 +15,8 @@ from kormos_core.training import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from kormos_core.request import SolverRequest
 
 __all__ = ["BatchOptimizedMixin", "BatchOptimizedModel", "BatchOptimizedSequentialModel"]
 
@@ -55,8 +58,9 @@ class BatchOptimizedMixin:
 
         Parameters
         ----------
-        optimizer : str, keras.optimizers.Optimizer or kormos.BatchOptimizer
-            A name that Keras knows stays Keras's; any other one names a solver.
+        optimizer : str, keras.optimizers.Optimizer, kormos.BatchOptimizer or kormos.Chain
+            A name that Keras knows stays Keras's; any other one names a solver; names
+            joined by ``">"`` and lists are a chain.
         loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile : object
             As in Keras.
         steps_per_execution : int
@@ -73,10 +77,11 @@ class BatchOptimizedMixin:
         """
         optimizer = _resolve(optimizer)
         batch = isinstance(optimizer, BatchOptimizer)
-        if batch:
-            optimizer.request.check_steps(steps_per_execution)
+        for request in _requests(optimizer):
+            request.check_steps(steps_per_execution)
         self.requested_jit_compile = jit_compile
-        precision = float_dtype(self) if batch else keras.config.floatx()
+        ours = isinstance(optimizer, (BatchOptimizer, Chain))
+        precision = float_dtype(self) if ours else keras.config.floatx()
         with floatx_scope(precision):
             super().compile(  # type: ignore[misc]
                 optimizer=optimizer,
@@ -121,7 +126,7 @@ class BatchOptimizedMixin:
         x: Any = None,
         y: Any = None,
         batch_size: int | None = None,
-        epochs: int | None = None,
+        epochs: int | Sequence[int | None] | None = None,
         verbose: str | int = "auto",
         callbacks: Any = None,
         validation_split: float = 0.0,
@@ -135,12 +140,13 @@ class BatchOptimizedMixin:
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
         *,
-        method: str | None = None,
-        options: Mapping[str, Any] | None = None,
+        method: str | Sequence[Any] | None = None,
+        options: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
         bounds: Any = None,
         constraints: Any = None,
         tol: float | None = None,
-        pretrain_fn: Callable[[Any], Any] | None = None,
+        pretrain_fn: Callable[[Any], Any] | Sequence[Callable[[Any], Any] | None] | None = None,
+        resume: str | bool = "auto",
     ) -> keras.callbacks.History:
         """Train the model: by `kormos.fit` with a solver, else by Keras's own `fit`.
 
@@ -152,10 +158,12 @@ validation_batch_size, validation_freq : object
             As in `kormos.fit` and `keras.Model.fit`.
         shuffle : bool
             For Keras's optimizers; a sum over all samples has no order.
-        method : str or None
-            A solver to use instead of the compiled one, by name.
+        method : str, sequence or None
+            A solver to use instead of the compiled one, by name; a sequence is a chain.
         options, bounds, constraints, tol, pretrain_fn : object
             As of `kormos.BatchOptimizer`; they take precedence over its own.
+        resume : {"auto", True, False}
+            Whether to go on where the latest fit stood; see `kormos.fit`.
 
         Returns
         -------
@@ -174,9 +182,11 @@ validation_batch_size, validation_freq : object
             "constraints": constraints,
             "tol": tol,
             "pretrain_fn": pretrain_fn,
+            "resume": None if resume == "auto" else resume,
         }
         optimizer = getattr(self, "optimizer", None)
-        if optimizer is not None and not isinstance(optimizer, BatchOptimizer):
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        if optimizer is not None and not isinstance(optimizer, (BatchOptimizer, Chain)):
             _refuse(own, optimizer)
             return super().fit(  # type: ignore[misc]
                 x=x,
@@ -220,6 +230,7 @@ validation_batch_size, validation_freq : object
             constraints=constraints,
             tol=tol,
             pretrain_fn=pretrain_fn,
+            resume=resume,
         )
 
     def fit_batch(
@@ -328,13 +339,23 @@ def _derive_from_functional(cls: type) -> None:
 
 
 def _resolve(optimizer: Any) -> Any:
+    if isinstance(optimizer, (list, tuple)):
+        return Chain(optimizer)
     if not isinstance(optimizer, str):
         return optimizer
     try:
         return keras.optimizers.get(optimizer)
     except (ValueError, KeyError, TypeError):
         pass  # not a name of Keras's
-    return get(optimizer)
+    return Chain(optimizer) if ">" in optimizer else get(optimizer)
+
+
+def _requests(optimizer: Any) -> list[SolverRequest]:
+    """List what is asked of each of kormos's solvers."""
+    if isinstance(optimizer, BatchOptimizer):
+        return [optimizer.request]
+    stages = optimizer.stages if isinstance(optimizer, Chain) else ()
+    return [stage.request for stage in stages if stage.is_batch]
 
 
 def _refuse(given: Mapping[str, Any], optimizer: Any) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from kormos_core.errors import BoundsError, KormosError, UnsupportedError
 from kormos_core.objective import AUTO, check_kind
 from kormos_core.request import SolverRequest, as_constraints, check_jit
+from kormos_core.state import SolverState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
     from kormos_core.result import Result
 
@@ -66,6 +67,9 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         All of the above.
     results : list of Result
         One result for each fit, the latest last.
+    state : SolverState or None
+        Where the latest fit stands, in its callbacks and after it; None before the first.
+        Model files keep it.
 
     Raises
     ------
@@ -113,8 +117,8 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         )
         if not isinstance(solver, str):
             message = (
-                f"not a solver's name: {solver!r:.80}. Allowed is one string; a list of methods "
-                "would be a chain, which is not available yet. Fit once for each method."
+                f"not a solver's name: {solver!r:.80}. Allowed is one string. For several "
+                "solvers one after the other use kormos.Chain."
             )
             raise UnsupportedError(message)
         check_kind(hvp)
@@ -124,6 +128,65 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=1.0, name=name or _identifier(solver))
         self.request = request
         self._results: tuple[Result, ...] = ()
+        self._held: tuple[Callable[[], SolverState | None], ...] = ()
+        self._loaded = False
+
+    @property
+    def learning_rate(self) -> Any:
+        """Keras's word for a step's length, always 1: a line search finds each step's."""
+        return super().learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        message = (
+            f"learning_rate={learning_rate!r:.80} cannot be honored by {self.request.solver!r}: "
+            "its line search or trust region finds each step. Allowed is none. Drop what sets it."
+        )
+        raise UnsupportedError(message)
+
+    @property
+    def state(self) -> SolverState | None:
+        """Where the latest fit stands."""
+        return self._held[0]() if self._held else None
+
+    def hold_state(self, source: Callable[[], SolverState | None]) -> None:
+        """Take the state from `source` whenever it is asked for."""
+        self._held = (source,)  # in a tuple, which Keras does not track
+
+    def take_loaded(self) -> bool:
+        """Tell whether a state was loaded since this was last asked."""
+        loaded, self._loaded = self._loaded, False
+        return loaded
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Write what Keras keeps of an optimizer, and where the latest fit stands.
+
+        Parameters
+        ----------
+        store : mutable mapping of str to ndarray
+            The optimizer's place in a model file.
+        """
+        super().save_own_variables(store)
+        state = self.state
+        if state is not None:
+            for name, array in state.to_arrays().items():
+                store[name] = array
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Read what `save_own_variables` wrote.
+
+        Parameters
+        ----------
+        store : mapping of str to ndarray
+            The optimizer's place in a model file.
+        """
+        arrays = {name: np.asarray(store[name]) for name in store.keys()}  # noqa: SIM118 - Keras's store is no whole mapping
+        super().load_own_variables(
+            {name: array for name, array in arrays.items() if not SolverState.owns(name)}
+        )
+        state = SolverState.from_arrays(arrays)
+        self.hold_state(lambda: state)
+        self._loaded = state is not None
 
     @property
     def results(self) -> list[Result]:

@@ -120,6 +120,17 @@ def test_a_loaded_model_is_compiled_and_trains_on(kind, tmp_path):
     np.testing.assert_allclose(history.history["loss"], again.history["loss"], rtol=1e-5)
 
 
+def test_a_fitted_model_is_exported_for_serving(tmp_path):
+    model = MAKERS["functional"]()
+    kormos.fit(model, X, Y, verbose=0, epochs=2)
+
+    model.export(tmp_path / "served", verbose=False)
+
+    served = keras.layers.TFSMLayer(tmp_path / "served", call_endpoint="serve")
+    x = X.astype("float32")
+    np.testing.assert_allclose(served(x), model.predict(x, verbose=0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_weights_survive_saving_alone(kind, tmp_path):
     model, other = MAKERS[kind](), MAKERS[kind]()

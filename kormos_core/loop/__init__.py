@@ -2,6 +2,7 @@
 
 from kormos_core.loop.chunk import Chunk, LoopHost, Point
 from kormos_core.loop.drive import minimize_in_graph
+from kormos_core.loop.memory import Standing, standing
 from kormos_core.loop.method import (
     RUNNING,
     GraphObjective,
@@ -20,8 +21,10 @@ __all__ = [
     "LoopMethod",
     "Point",
     "Progress",
+    "Standing",
     "State",
     "code_of",
     "minimize_in_graph",
+    "standing",
     "status_of",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -61,6 +61,8 @@ class Chunk:
         The best accepted point of the solve so far.
     ends : bool
         Whether the solve ends here.
+    memory : callable
+        Gives all that the solve goes on from, as named arrays.
     """
 
     losses: NDArray[np.float64]
@@ -72,6 +74,7 @@ class Chunk:
     last: Point
     best: Point
     ends: bool
+    memory: Callable[[], Mapping[str, NDArray[Any]]]
 
 
 @runtime_checkable
@@ -81,6 +84,11 @@ class LoopHost(Protocol):
     @property
     def bounds(self) -> Bounds | None:
         """Box on the parameters."""
+        ...
+
+    @property
+    def memory(self) -> Mapping[str, NDArray[Any]] | None:
+        """What an earlier solve left behind for this one to go on from, or None."""
         ...
 
     def prepare(self, x: NDArray[np.float64], /) -> int:

@@ -10,6 +10,7 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,).
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from kormos_core.errors import UnsupportedError
 from kormos_core.loop.chunk import Chunk, LoopHost, Point
+from kormos_core.loop.memory import check_state, pack, unpack
 from kormos_core.loop.method import RUNNING, status_of
 from kormos_core.result import Result, Status
 
@@ -97,12 +99,21 @@ class _Drive:
         self._host = host
         self._maxiter = maxiter
         # Tensors throughout: a Python number would be compiled in.
-        self._state: Any = _tensors(method.init(x0, host.bounds))
-        self._best: Any = _tensors((x0, np.array(np.inf), np.full_like(x0, np.nan)))
+        state: dict[str, Any] = method.init(x0, host.bounds)
+        best: tuple[Any, ...] = (x0, np.array(np.inf), np.full_like(x0, np.nan))
+        if host.memory is not None:
+            expected, (state, best) = state, unpack(host.memory)
+            check_state(state, expected, type(method).__name__)
+        self._state: Any = _tensors(state)
+        self._best: Any = _tensors(best)
         self._box: Any = _tensors(_box(host.bounds))
-        self._seen = _Counts(0, 0, 0)
-        self._last = Point(x0, np.nan, np.full_like(x0, np.nan))
+        at = method.progress(self._state)
+        self._seen = _Counts(int(at.iteration), int(at.num_fg), int(at.num_hvp))
+        self._last = _point((at.x, at.f, at.g))
+        self._first = self._seen.iteration
+        self._maxiter += self._first
         self._pace = 1
+        self._memory = self._snapshot(RUNNING)
 
     def run(self) -> Result:
         """Run chunks until the method or the iteration limit ends the solve."""
@@ -111,13 +122,13 @@ class _Drive:
             status = self._chunk()
         why = Status.MAX_ITER if status == RUNNING else status_of(status)
         x, f = np.array(self._best[0]), float(self._best[1])
-        raw = {name: np.array(value) for name, value in self._state.items()}
+        raw, _ = unpack(self._memory())
         return Result(
             x=x,
             loss=f,
             status=why,
             message=why.value,
-            num_iterations=self._seen.iteration,
+            num_iterations=self._seen.iteration - self._first,
             raw=raw,
         )
 
@@ -136,6 +147,7 @@ class _Drive:
         self._seen = _Counts(iteration, num_fg, num_hvp)
         self._last = _point(last)
         trace = np.asarray(rows)[: iteration - before.iteration]
+        self._memory = self._snapshot(status)
         ends = status != RUNNING or iteration >= self._maxiter
         self._host.report(
             Chunk(
@@ -148,9 +160,15 @@ class _Drive:
                 last=self._last,
                 best=_point(self._best),
                 ends=ends,
+                memory=self._memory,
             )
         )
         return status
+
+    def _snapshot(self, status: int) -> Callable[[], dict[str, NDArray[Any]]]:
+        """Return what gives the present state in arrays, made once and only if asked for."""
+        made = functools.partial(pack, self._state, self._best, self._last, status)
+        return functools.cache(made)
 
     def _adapt(self, steps: int, seconds: float) -> None:
         """Double the pace while chunks are short, halve it when they are long."""

@@ -10,6 +10,7 @@ from kormos_core.objective.build import build_objective, forget_programs
 from kormos_core.objective.function import FunctionObjective
 from kormos_core.objective.kinds import AUTO, HVP_KINDS, check_kind
 from kormos_core.objective.layout import Layout
+from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope
@@ -20,6 +21,7 @@ __all__ = [
     "AUTO",
     "HESSIAN_LIMIT",
     "HVP_KINDS",
+    "FrozenNoise",
     "FunctionObjective",
     "Layout",
     "ModelObjective",

@@ -246,6 +246,18 @@ class ModelObjective:
         sweep, source = graph_source(self.batches, self.program.faults)
         return sweep, Data(source, self.noise.for_batch(0), self._totals)
 
+    def freeze_noise(self, noise: FrozenNoise) -> None:
+        """Take another draw of noise, before anything is evaluated.
+
+        Parameters
+        ----------
+        noise : FrozenNoise
+            The draw that an earlier part of the same fit was computed with.
+        """
+        self.noise = noise
+        self._resident = self._place()
+        self.__dict__.pop("_graph_data", None)  # the cached property holds seeds
+
     def hessian(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the dense Hessian, shape (n, n), from n products."""
         return dense_hessian(self.hvp, x)

@@ -144,8 +144,8 @@ class Registry:
             raise UnknownSolverError(message)
         if ">" in name:
             message = (
-                f"solver name {name!r} is a chain, and chains of solvers are not available "
-                "yet. Name one solver; `kormos solvers` lists them."
+                f"solver name {name!r} is a chain, and one solver is needed here. Allowed is a "
+                "single name; `kormos solvers` lists them. Chains are for models: kormos.Chain."
             )
             raise UnsupportedError(message)
         namespace, colon, method = name.lower().partition(":")

@@ -1,6 +1,7 @@
 """The fit loop: solver, objective, callbacks, validation, stops."""
 
-from kormos_core.training.fit import DEFAULT_MAXITER, fit
+from kormos_core.training.callbacks import DEFAULT_MAXITER
+from kormos_core.training.fit import fit
 from kormos_core.training.interrupt import Interrupt
 from kormos_core.training.iterate import Iterate, Observer
 from kormos_core.training.observer import CallbackObserver

@@ -12,6 +12,7 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 from kormos_core.training.progress import IterationProgress
+from kormos_core.training.stage_callbacks import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,15 @@ class CallbackObserver:
     watched : bool
         Whether callbacks other than kormos's own may look at the weights. Where neither
         they nor validation do, the weights are written at the end only.
+
+    Attributes
+    ----------
+    logs : dict of str to float
+        Logs of the latest iteration.
+    weights_restored : bool
+        Whether a callback that stopped the fit has set the weights to others.
+    written : ndarray, shape (n,), float64, or None
+        What the trainable weights were last set to, where that is known.
     """
 
     def __init__(
@@ -91,11 +101,17 @@ class CallbackObserver:
         self._bookkeepers = [
             one
             for one in callbacks.callbacks
-            if isinstance(one, (keras.callbacks.History, IterationProgress))
+            if isinstance(one, (keras.callbacks.History, IterationProgress, Rows))
         ]
-        self._served = initial_epoch
+        self._served = self._told = initial_epoch
         self.logs: dict[str, float] = {}
         self.weights_restored = False
+        self.written: NDArray[Any] | None = None
+
+    @property
+    def num_epochs(self) -> int:
+        """Number of the latest iteration that was told, those before this fit included."""
+        return self._told
 
     def begin(self, number: int) -> None:
         """Take note that work on iteration `number` begins."""
@@ -115,6 +131,7 @@ class CallbackObserver:
         if self._training is not None and self._training.has_metrics:
             names = self._training.statistics.metric_names
             logs |= dict.fromkeys(names, float("nan"))  # so that rows stay in line
+        self._told = self._initial_epoch + iterate.number
         for one in self._bookkeepers:
             one.on_epoch_end(self._initial_epoch + iterate.number - 1, dict(logs))
 
@@ -137,6 +154,7 @@ class CallbackObserver:
         if self._watched or self._validation is not None:
             self._layout.write(iterate.x)
         written = self._layout.read() if self._watched else None
+        self.written, self._told = written, epoch + 1
         logs = self._solver_logs(iterate)
         # where iterations went by in the graph, it is due if it was at any of them
         validate = self._validation is not None and any(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -17,9 +15,10 @@ from kormos_core.objective import project, projected_gradient
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Result, Status
 from kormos_core.training.iterate import Iterate
+from kormos_core.training.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,16 +29,6 @@ if TYPE_CHECKING:
     from kormos_core.training.iterate import Observer
 
 __all__ = ["Run"]
-
-_MEMORY = 4  # evaluations kept: an accepted point is one of the last few
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Evaluation:
-    x: NDArray[np.float64]
-    f: float
-    g: NDArray[np.float64] | None
 
 
 @final
@@ -59,6 +48,8 @@ class Run:
     steps : int or None
         Iterations of an in-graph solver between two that the observer takes with their
         point; None where it needs no points, and is told of the rest all the same.
+    memory : mapping of str to ndarray, or None
+        What an earlier solve left behind for this one to go on from.
     """
 
     def __init__(
@@ -68,13 +59,16 @@ class Run:
         observer: Observer,
         interrupt: Interrupt,
         steps: int | None = None,
+        memory: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._objective = objective
         self._registered = registered
         self._observer = observer
         self._interrupt = interrupt
         self._steps = steps
-        self._recent: deque[_Evaluation] = deque(maxlen=_MEMORY)
+        self._memory = memory
+        self._latest: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+        self._recent = Recent()
         self._stop: StopSolve | None = None
         self._begun = 0
         self._maxiter = 0
@@ -101,13 +95,22 @@ class Run:
         return self._objective.constraints
 
     @property
+    def memory(self) -> Mapping[str, NDArray[Any]] | None:
+        """What an earlier solve left behind; see `kormos_core.loop.LoopHost`."""
+        return self._memory
+
+    def snapshot(self) -> Mapping[str, NDArray[Any]] | None:
+        """Return what a later solve could go on from; None where the solver keeps no such."""
+        return None if self._latest is None else self._latest()
+
+    @property
     def counts(self) -> Counts:
         """Evaluations so far."""
         return self._objective.counts
 
     def value(self, x: NDArray[np.float64]) -> float:
         """Return the loss at ``x``, shape (n,)."""
-        known = self._recall(x)
+        known = self._recent.recall(x)
         if known is not None:
             return known.f
         self._gate()
@@ -117,7 +120,7 @@ class Run:
 
     def value_and_grad(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the loss and its gradient, shape (n,), at ``x``, shape (n,)."""
-        known = self._recall(x)
+        known = self._recent.recall(x)
         if known is not None and known.g is not None:
             return known.f, known.g.copy()
         self._gate()
@@ -174,11 +177,12 @@ class Run:
     def report(self, chunk: Chunk) -> None:
         """Take what ran in the graph; see `kormos_core.loop.LoopHost`."""
         fg, hessp = self.counts.fg, self.counts.hvp
+        self._latest = chunk.memory
         self.counts.value_and_grad += chunk.num_fg
         self.counts.hvp += chunk.num_hvp
         for point in (chunk.last, chunk.best):
             measured = bool(np.isfinite(point.g).all())  # methods without gradients give NaN
-            self._recent.append(_Evaluation(point.x, point.f, point.g if measured else None))
+            self._recent.keep(point.x, point.f, point.g if measured else None)
         if math.isfinite(chunk.best.f):
             self.best, self.best_loss = chunk.best.x, chunk.best.f
         self._look_for_faults(chunk.last)
@@ -271,7 +275,7 @@ class Run:
 
     def _result(self, status: Status, message: str, raw: Any, wall_time_s: float) -> Result:
         assert self.best is not None  # noqa: S101 - set before the solver starts
-        known = self._recall(self.best)
+        known = self._recent.recall(self.best)
         if known is None or known.g is None:
             f, g = self._objective.value_and_grad(self.best)
         else:
@@ -350,17 +354,11 @@ class Run:
             except StopSolve as stop:
                 self._stop = stop
 
-    def _recall(self, x: NDArray[np.float64]) -> _Evaluation | None:
-        for known in reversed(self._recent):
-            if np.array_equal(known.x, x):
-                return known
-        return None
-
     def _remember(self, x: NDArray[np.float64], f: float, g: NDArray[np.float64] | None) -> None:
         finite = math.isfinite(f) and (g is None or bool(np.isfinite(g).all()))
         what = f"the loss is {f}" if not math.isfinite(f) else "the gradient is not finite"
         self._check_finite(what, x, finite=finite)
-        self._recent.append(_Evaluation(np.array(x), f, None if g is None else g.copy()))
+        self._recent.keep(np.array(x), f, None if g is None else g.copy())
         if math.isnan(self.best_loss) and self._x0 is not None and np.array_equal(x, self._x0):
             self.best_loss = f
 

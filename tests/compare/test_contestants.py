@@ -41,7 +41,7 @@ def test_an_unknown_solver_is_told_with_the_nearest_names(name, said):
 
 
 def test_a_chain_is_refused():
-    with pytest.raises(UnsupportedError, match="chains of solvers are not available yet"):
+    with pytest.raises(UnsupportedError, match="is a chain, and one solver is needed here"):
         find_contestants(["adam>scipy:cg"])
 
 

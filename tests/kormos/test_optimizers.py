@@ -21,6 +21,7 @@ from kormos import Status
 from kormos.optimizers import ScipyBatchOptimizer, get
 from kormos_core.errors import (
     NotBuiltError,
+    OptionError,
     UnknownOptionError,
     UnknownSolverError,
     UnsupportedError,
@@ -74,7 +75,7 @@ def test_an_unknown_method_is_refused():
 
 
 def test_a_list_of_methods_is_refused_with_a_cure():
-    with pytest.raises(UnsupportedError, match="a list of methods would be a chain"):
+    with pytest.raises(UnsupportedError, match=r"one string.*use kormos.Chain"):
         ScipyBatchOptimizer(["l-bfgs-b", "newton-cg"])
 
 
@@ -279,6 +280,20 @@ def test_minimize_takes_precedence_over_the_constructor(solver):
     result = optimizer.results[-1]
     assert (result.solver, result.num_iterations) == ("scipy:cg", 2)
     assert optimizer.method == "l-bfgs-b"
+
+
+def test_minimize_runs_a_list_of_methods_one_after_the_other(solver):
+    optimizer, _ = solver
+    optimizer.minimize(method=["cg", "l-bfgs-b"], epochs=[2, 3], options=[None, {"maxcor": 3}])
+
+    assert [result.solver for result in optimizer.results] == ["scipy:cg", "scipy:l-bfgs-b"]
+    assert [result.num_iterations for result in optimizer.results] == [2, 3]
+    assert optimizer.results[1].loss < optimizer.results[0].loss
+
+
+def test_minimize_refuses_lists_of_unequal_length(solver):
+    with pytest.raises(OptionError, match="epochs has 1 values for 2 methods"):
+        solver[0].minimize(method=["cg", "bfgs"], epochs=[2])
 
 
 def test_minimize_keeps_bounds_and_constraints(solver):

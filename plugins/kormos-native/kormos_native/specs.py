@@ -14,7 +14,7 @@ __all__ = ["SPECS"]
 _GRAD: Final[frozenset[Need]] = frozenset({"value", "grad"})
 _HVP: Final[frozenset[Need]] = frozenset({"value", "grad", "hvp"})
 
-_LOOP: Final[frozenset[Support]] = frozenset({"stop", "in-graph", "chunk"})
+_LOOP: Final[frozenset[Support]] = frozenset({"stop", "resume", "in-graph", "chunk"})
 _BOUNDS: Final[frozenset[Support]] = _LOOP | {"bounds"}
 
 # The algorithms compute in float64; a float32 model is meant to work, to its precision.

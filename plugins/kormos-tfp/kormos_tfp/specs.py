@@ -18,7 +18,7 @@ __all__ = ["SPECS"]
 _VALUE: Final[frozenset[Need]] = frozenset({"value"})
 _GRAD: Final[frozenset[Need]] = frozenset({"value", "grad"})
 
-_LOOP: Final[frozenset[Support]] = frozenset({"stop", "in-graph", "chunk"})
+_LOOP: Final[frozenset[Support]] = frozenset({"stop", "resume", "in-graph", "chunk"})
 
 # The algorithms compute in float64; a float32 model is meant to work, to its precision.
 _DTYPES: Final = frozenset({"float32", "float64"})

@@ -1,0 +1,279 @@
+"""Going on where an earlier fit stood."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kormos
+from kormos_core.errors import RestartWarning, UnsupportedError
+
+IN_GRAPH = [
+    "native:lbfgs",
+    "native:lbfgs-b",
+    "native:newton-cg",
+    "native:trust-ncg",
+    "tfp:l-bfgs",
+    "tfp:bfgs",
+    "tfp:nelder-mead",
+]
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4))
+Y = np.sin(X @ RNG.normal(size=4))[:, None]
+
+
+def make(optimizer, dtype="float64", share=0.1):
+    keras.utils.set_random_seed(1)
+    model = kormos.BatchOptimizedSequentialModel(
+        [
+            keras.Input((4,)),
+            layers.Dense(6, activation="tanh", dtype=dtype),
+            layers.Dropout(share, seed=3, dtype=dtype),  # noise must be the same, too
+            layers.Dense(1, dtype=dtype),
+        ]
+    )
+    model.compile(optimizer=optimizer, loss="mse")
+    return model
+
+
+def saved_and_loaded(model, folder):
+    model.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("solver", IN_GRAPH)
+def test_a_loaded_model_goes_on_as_if_it_had_never_stopped(solver, dtype, tmp_path):
+    whole = make(solver, dtype).fit(X, Y, epochs=9, verbose=0)
+    part = make(solver, dtype)
+    part.fit(X, Y, epochs=4, verbose=0)
+
+    rest = saved_and_loaded(part, tmp_path).fit(X, Y, epochs=9, initial_epoch=4, verbose=0)
+
+    assert rest.epoch == [4, 5, 6, 7, 8]
+    np.testing.assert_allclose(rest.history["loss"], whole.history["loss"][4:], rtol=1e-10)
+    np.testing.assert_allclose(rest.result.x, whole.result.x, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("solver", ["native:newton-cg", "tfp:l-bfgs"])
+def test_a_new_process_goes_on_as_if_it_were_the_old_one(solver, tmp_path):
+    whole = make(solver).fit(X, Y, epochs=8, verbose=0)
+    part = make(solver)
+    part.fit(X, Y, epochs=3, verbose=0)
+    part.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=X, y=Y)
+    script = f"""
+        import keras, kormos, numpy as np
+        data = np.load({str(tmp_path / "data.npz")!r})
+        model = keras.models.load_model({str(tmp_path / "model.keras")!r})
+        history = model.fit(data["x"], data["y"], epochs=8, resume=True, verbose=0)
+        np.save({str(tmp_path / "loss.npy")!r}, history.history["loss"])
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+    rest = np.load(tmp_path / "loss.npy")
+
+    assert len(rest) == 5
+    np.testing.assert_allclose(rest, whole.history["loss"][3:], rtol=1e-10)
+
+
+def test_weights_files_keep_where_a_solve_stands(tmp_path):
+    whole = make("native:lbfgs").fit(X, Y, epochs=8, verbose=0)
+    part = make("native:lbfgs")
+    part.fit(X, Y, epochs=3, verbose=0)
+    part.save_weights(tmp_path / "model.weights.h5")
+    other = make("native:lbfgs")
+    other.optimizer.build(other.trainable_variables)
+    other.load_weights(tmp_path / "model.weights.h5")
+
+    rest = other.fit(X, Y, epochs=8, initial_epoch=3, verbose=0)
+
+    np.testing.assert_allclose(rest.history["loss"], whole.history["loss"][3:], rtol=1e-10)
+
+
+def test_a_model_in_memory_goes_on():
+    whole = make("native:lbfgs").fit(X, Y, epochs=8, verbose=0)
+    model = make("native:lbfgs")
+    model.fit(X, Y, epochs=3, verbose=0)
+
+    rest = model.fit(X, Y, epochs=8, resume=True, verbose=0)
+
+    assert rest.epoch[0] == 3
+    np.testing.assert_allclose(rest.history["loss"], whole.history["loss"][3:], rtol=1e-10)
+
+
+def test_a_second_fit_begins_afresh():
+    model = make("native:lbfgs")
+    model.fit(X, Y, epochs=5, verbose=0)
+    before = model.optimizer.state
+
+    again = model.fit(X, Y, epochs=5, verbose=0)
+
+    assert again.epoch == [0, 1, 2, 3, 4]
+    assert (before.num_iterations, model.optimizer.state.num_iterations) == (5, 5)
+    assert again.result.raw["num_fg"] <= 8  # counts of this fit alone
+
+
+def test_scipy_s_solvers_start_afresh_and_say_so():
+    model = make("scipy:l-bfgs-b")
+    model.fit(X, Y, epochs=3, verbose=0)
+
+    with pytest.warns(RestartWarning, match="starts afresh.*within its library"):
+        rest = model.fit(X, Y, epochs=6, initial_epoch=3, verbose=0)
+
+    assert rest.epoch == [3, 4, 5]
+
+
+def change_weights(model):
+    model.set_weights([weight + 0.5 for weight in model.get_weights()])
+    return {}
+
+
+def change_options(model):
+    return {"options": {"gtol": 1e-3}}
+
+
+def change_data(model):
+    return {"y": Y + 1.0}
+
+
+def change_solver(model):
+    return {"method": "native:newton-cg"}
+
+
+CHANGES = [
+    (change_weights, "weights have changed"),
+    (change_options, "options have changed"),
+    (change_data, "data or loss have changed"),
+    (change_solver, "made by native:lbfgs"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), CHANGES)
+def test_what_has_changed_is_said_before_a_fresh_start(change, why):
+    model = make("native:lbfgs")
+    model.fit(X, Y, epochs=3, verbose=0)
+    arguments = {"x": X, "y": Y, "epochs": 6, "verbose": 0, **change(model)}
+
+    with pytest.warns(RestartWarning, match=why):
+        rest = model.fit(**arguments, initial_epoch=3)
+
+    assert rest.epoch == [3, 4, 5]
+
+
+@pytest.mark.parametrize(("change", "why"), CHANGES)
+def test_a_fresh_start_is_an_error_where_going_on_is_a_must(change, why):
+    model = make("native:lbfgs")
+    model.fit(X, Y, epochs=3, verbose=0)
+    arguments = {"x": X, "y": Y, "epochs": 6, "verbose": 0, **change(model)}
+
+    with pytest.raises(UnsupportedError, match=f"cannot go on.*{why}.*resume=False"):
+        model.fit(**arguments, resume=True)
+
+
+def test_a_model_that_was_never_fitted_cannot_go_on():
+    with pytest.raises(UnsupportedError, match="not been fitted by it"):
+        make("native:lbfgs").fit(X, Y, epochs=6, resume=True, verbose=0)
+
+
+def test_a_solve_that_has_converged_does_not_go_on():
+    model = make("native:lbfgs")
+    model.fit(X, Y, verbose=0)
+
+    with pytest.raises(UnsupportedError, match="had come to its end"):
+        model.fit(X, Y, resume=True, verbose=0)
+
+
+@pytest.mark.parametrize("resume", ["yes", None, 1.5])
+def test_resume_is_one_of_three_words(resume):
+    with pytest.raises(UnsupportedError, match=r"resume is not usable.*'auto', True and False"):
+        make("native:lbfgs").fit(X, Y, epochs=2, resume=resume, verbose=0)
+
+
+def test_weights_that_a_callback_restored_are_not_gone_on_from():
+    model = make("native:lbfgs")
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    far = (X, Y + 3.0)  # gets worse while the fit gets better
+    model.fit(X, Y + 0 * Y, epochs=30, validation_data=far, callbacks=[stop], verbose=0)
+    assert len(model.history.epoch) < 30
+
+    with pytest.warns(RestartWarning, match="weights have changed"):
+        model.fit(X, Y, epochs=40, initial_epoch=30, verbose=0)
+
+
+KILLED = """
+    import os, signal, sys
+    import keras, kormos, numpy as np
+    from keras import layers
+
+    folder, solver, kill_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    keras.utils.set_random_seed(1)
+    share = 0.0 if ">" in solver else 0.1  # Keras does not save where its own noise stands
+    model = kormos.BatchOptimizedSequentialModel(
+        [keras.Input((4,)), layers.Dense(6, activation="tanh", dtype="float64"),
+         layers.Dropout(share, seed=3, dtype="float64"), layers.Dense(1, dtype="float64")]
+    )
+    if ">" in solver:
+        solver = kormos.Chain([("adam", {"epochs": 4}), solver.partition(">")[2]])
+    model.compile(optimizer=solver, loss="mse", steps_per_execution=2)
+
+    def kill(epoch, logs):
+        if epoch + 1 == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    data = np.load(folder + "/data.npz")
+    callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_end=kill),  # before the backup of its epoch
+        keras.callbacks.BackupAndRestore(folder + "/backup"),
+    ]
+    epochs = [4, 6] if isinstance(solver, kormos.Chain) else 10
+    history = model.fit(
+        data["x"], data["y"], epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False
+    )
+    np.savez(folder + "/end.npz", loss=history.history["loss"], epoch=history.epoch)
+"""
+
+
+def run_until(folder, solver, kill_at):
+    script = textwrap.dedent(KILLED)
+    command = [sys.executable, "-c", script, str(folder), solver, str(kill_at)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("solver", "kill_at", "first"), [("native:lbfgs", 6, 4), ("adam>native:lbfgs", 8, 6)]
+)
+def test_a_killed_fit_loses_one_chunk_and_ends_the_same(solver, kill_at, first, tmp_path):
+    np.savez(tmp_path / "data.npz", x=X, y=Y)
+    chained = ">" in solver
+    whole = make(solver, share=0.0 if chained else 0.1).fit(
+        X, Y, epochs=[4, 6] if chained else 10, shuffle=False, verbose=0
+    )
+
+    killed = run_until(tmp_path, solver, kill_at)
+    again = run_until(tmp_path, solver, 0)
+
+    assert killed.returncode == -9, killed.stderr[-2000:]
+    assert again.returncode == 0, again.stderr[-2000:]
+    rest = np.load(tmp_path / "end.npz")
+    assert rest["epoch"][0] == first
+    np.testing.assert_allclose(rest["loss"], whole.history["loss"][first:], rtol=1e-8)
+    assert not list((tmp_path / "backup").glob("*.h5"))  # done: nothing to come back to
+
+
+def test_a_killed_fit_by_scipy_begins_again_at_the_backup(tmp_path):
+    np.savez(tmp_path / "data.npz", x=X, y=Y)
+    script = KILLED.replace(", steps_per_execution=2", "")
+    for kill_at in (6, 0):
+        command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), "scipy:bfgs"]
+        run = subprocess.run([*command, str(kill_at)], check=False, capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "starts afresh from the model's weights" in run.stderr
+    assert np.load(tmp_path / "end.npz")["epoch"][0] == 5
