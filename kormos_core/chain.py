@@ -3,102 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, final
 
 import keras
 import numpy as np
 
-from kormos_core.errors import OptionError, UnknownSolverError, UnsupportedError, nearest
-from kormos_core.optimizer import BatchOptimizer, get
-from kormos_core.request import overridden
+from kormos_core.errors import UnknownSolverError, UnsupportedError
+from kormos_core.optimizer import get, plain, plain_bounds
+from kormos_core.stage import Place, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import Iterator, MutableMapping, Sequence
 
-    from kormos_core.request import SolverRequest
     from kormos_core.result import Result
 
 __all__ = ["Chain", "Place", "Stage"]
 
 _SEPARATOR: Final = ">"
-_KERAS: Final = ("epochs", "batch_size", "shuffle", "callbacks", "pretrain_fn")
-_SOLVER: Final = (
-    *("epochs", "batch_size", "callbacks", "pretrain_fn"),
-    *("options", "bounds", "constraints", "tol"),
-)
 _PYTHON: Final = ("callbacks", "pretrain_fn", "constraints")  # what no file can keep
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far a chain has come.
-
-    Attributes
-    ----------
-    stage : int
-        Number of the stage at work, from 0; as many as there are once all are done.
-    first : int
-        Number of the stage's first epoch.
-    following : int
-        Number of the epoch to come.
-    """
-
-    stage: int
-    first: int
-    following: int
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One optimizer of a chain, and what it is given.
-
-    Attributes
-    ----------
-    optimizer : keras.optimizers.Optimizer
-        One of Keras's, which takes steps in minibatches, or a `kormos.BatchOptimizer`.
-    arguments : mapping of str to object
-        Arguments of `fit` for this stage alone.
-    """
-
-    optimizer: keras.optimizers.Optimizer
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse arguments that the stage cannot honor."""
-        allowed = _SOLVER if self.is_batch else _KERAS
-        unknown = sorted(set(self.arguments) - set(allowed))
-        if unknown:
-            hint = nearest(unknown[0], allowed)
-            message = (
-                f"the stage {self.name!r} cannot honor {unknown[0]}="
-                f"{self.arguments[unknown[0]]!r:.80}. {hint}Allowed are {', '.join(allowed)}. "
-                "Leave it out."
-            )
-            raise OptionError(message)
-        if isinstance(self.optimizer, BatchOptimizer):
-            self.request.create()  # a wrong option is told before anything is fitted
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether a solver of kormos does the work."""
-        return isinstance(self.optimizer, BatchOptimizer)
-
-    @property
-    def name(self) -> str:
-        """Full name of the solver, or Keras's name of the optimizer's class: ``"adam"``."""
-        if isinstance(self.optimizer, BatchOptimizer):
-            return self.optimizer.request.registered.name
-        return type(self.optimizer).__name__.lower()
-
-    @property
-    def request(self) -> SolverRequest:
-        """What is asked of the solver; for stages that have one."""
-        assert isinstance(self.optimizer, BatchOptimizer)  # noqa: S101 - see `is_batch`
-        given = {key: self.arguments[key] for key in self.arguments if key != "callbacks"}
-        return overridden(self.optimizer.request, **given)
 
 
 @final
@@ -160,7 +85,8 @@ class Chain(keras.optimizers.Optimizer):
         self._made = (made,)  # in a tuple, which Keras does not track
         self._place: tuple[Place, ...] = ()
         self._results: tuple[Result | None, ...] = ()
-        self._loaded = False
+        self._loaded = self._steps = False
+        self._known: Mapping[int, frozenset[int]] = MappingProxyType({})  # ids, by stage
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -182,37 +108,81 @@ class Chain(keras.optimizers.Optimizer):
         self._place = (place,)
 
     def add_result(self, result: Result | None) -> None:
-        """Keep the `result` of a stage; the first stage's begins a new list."""
-        first = self.place is not None and self.place.stage == 0
-        self._results = (*(() if first else self._results), result)
+        """Keep the `result` of the stage at work, in its place; None for one not known."""
+        number = self.place.stage if self.place is not None else 0
+        before = (*self._results, *(None,) * number)[:number]
+        self._results = (*before, result)
 
     def take_loaded(self) -> bool:
         """Tell whether a place was loaded since this was last asked."""
         loaded, self._loaded = self._loaded, False
         return loaded
 
+    @contextmanager
+    def stepping(self, variables: Any) -> Iterator[None]:
+        """Let the stage at work take Keras's steps of `variables` for a while.
+
+        Parameters
+        ----------
+        variables : list of keras.Variable
+            Trainable variables of the model.
+
+        Yields
+        ------
+        None
+            While it does.
+
+        Raises
+        ------
+        UnsupportedError
+            If its optimizer has made steps of other variables.
+        """
+        assert self.place is not None  # noqa: S101 - a fit has moved the chain to a stage
+        self._know(self.place.stage, variables)
+        self._steps = True
+        try:
+            yield
+        finally:
+            self._steps = False
+
+    def _know(self, number: int, variables: Any) -> None:
+        """See to it that a stage's optimizer was made for `variables`: one may be unfrozen."""
+        known, stage = self._known.get(number), self.stages[number]
+        unknown = [one for one in variables if known is not None and id(one) not in known]
+        if not unknown:
+            return
+        if int(stage.optimizer.iterations):
+            message = (
+                f"the optimizer of the stage {stage.name!r} has made steps of other variables, "
+                f"and keeps nothing for {unknown[0].path!r}. Allowed are those that it began "
+                "with. Make a new chain: one for each model, and for what was frozen before."
+            )
+            raise UnsupportedError(message)
+        fresh = type(stage.optimizer).from_config(stage.optimizer.get_config())
+        made = list(self.stages)
+        made[number] = replace(stage, optimizer=fresh)
+        self._made = (tuple(made),)
+        self.build(variables)
+
     @property
     def _stepping(self) -> keras.optimizers.Optimizer:
         """The Keras optimizer at work: it makes the steps that Keras asks of the chain."""
-        stage = self.place.stage if self.place is not None else len(self.stages)
-        if stage < len(self.stages) and not self.stages[stage].is_batch:
-            return self.stages[stage].optimizer
+        if self._steps and self.place is not None:
+            return self.stages[self.place.stage].optimizer
         message = (
             f"no stage of {self.name!r} takes minibatch steps now. Allowed are kormos.fit(model, "
             "...) and the fit of a kormos.BatchOptimizedModel. Use one of them."
         )
         raise UnsupportedError(message)
 
-    @property
-    def _takes_steps(self) -> bool:
-        stage = self.place.stage if self.place is not None else len(self.stages)
-        return stage < len(self.stages) and not self.stages[stage].is_batch
-
     def build(self, variables: Any) -> None:
         """Make the variables of each stage's optimizer for the model's `variables`."""
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages):
             if not stage.optimizer.built:
                 stage.optimizer.build(variables)
+                if not stage.is_batch:
+                    ids = frozenset(id(one) for one in variables)
+                    self._known = MappingProxyType({**self._known, number: ids})
         if not self.built:
             super().build(variables)
 
@@ -232,17 +202,17 @@ class Chain(keras.optimizers.Optimizer):
     def variables(self) -> list[keras.Variable]:
         """Variables of the optimizer at work."""
         own = super().variables
-        return list(self._stepping.variables) if self._takes_steps else list(own)
+        return list(self._stepping.variables) if self._steps else list(own)
 
     @property
     def iterations(self) -> Any:
         """Number of steps of the optimizer at work."""
-        return self._stepping.iterations if self._takes_steps else super().iterations
+        return self._stepping.iterations if self._steps else super().iterations
 
     @property
     def learning_rate(self) -> Any:
         """Learning rate of the optimizer at work."""
-        return self._stepping.learning_rate if self._takes_steps else super().learning_rate
+        return self._stepping.learning_rate if self._steps else super().learning_rate
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: Any) -> None:
@@ -307,7 +277,11 @@ class Chain(keras.optimizers.Optimizer):
                 )
                 raise UnsupportedError(message)
             optimizer = keras.saving.serialize_keras_object(stage.optimizer)
-            stages.append([optimizer, dict(stage.arguments)])
+            arguments = {
+                name: plain_bounds(value) if name == "bounds" else plain(value)
+                for name, value in stage.arguments.items()
+            }
+            stages.append([optimizer, arguments])
         return {"stages": stages, "name": self.name}
 
     @classmethod

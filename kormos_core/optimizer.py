@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kormos_core.result import Result
 
-__all__ = ["BatchOptimizer", "get"]
+__all__ = ["BatchOptimizer", "get", "plain", "plain_bounds"]
 
 
 @keras.saving.register_keras_serializable(package="kormos")
@@ -231,8 +231,8 @@ class BatchOptimizer(keras.optimizers.Optimizer):
             raise UnsupportedError(message)
         return {
             "solver": request.solver,
-            "options": {name: _plain(value) for name, value in request.options.items()},
-            "bounds": _plain_bounds(request.bounds),
+            "options": {name: plain(value) for name, value in request.options.items()},
+            "bounds": plain_bounds(request.bounds),
             "tol": request.tol,
             "epochs": request.epochs,
             "batch_size": request.batch_size,
@@ -278,26 +278,27 @@ def _identifier(solver: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in solver.lower())
 
 
-def _plain(value: Any) -> Any:
-    """Turn NumPy values into JSON's types; anything else passes or is refused by Keras."""
+def plain(value: Any) -> Any:
+    """Turn NumPy values within `value` into JSON's types; anything else passes."""
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
+        return {name: plain(entry) for name, entry in value.items()}
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def _plain_bounds(bounds: Any) -> Any:
+def plain_bounds(bounds: Any) -> Any:
+    """Turn `bounds` of any form into JSON's types."""
     if bounds is None:
         return None
     if isinstance(bounds, Mapping):
-        return {name: _plain(list(pair)) for name, pair in bounds.items()}
+        return {name: plain(list(pair)) for name, pair in bounds.items()}
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         pairs = zip(*np.broadcast_arrays(np.atleast_1d(bounds.lb), bounds.ub), strict=True)
         listed = [[float(low), float(high)] for low, high in pairs]
         return listed if len(listed) > 1 else listed[0]
     try:
-        return [_plain(entry) for entry in bounds]
+        return [plain(entry) for entry in bounds]
     except (TypeError, KormosError) as error:
         message = f"bounds cannot be saved: {bounds!r:.120}. Use pairs or a mapping to pairs."
         raise BoundsError(message) from error

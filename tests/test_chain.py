@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import scipy.optimize
 
 import kormos
 from kormos_core.errors import OptionError, UnknownSolverError, UnsupportedError
@@ -62,6 +63,15 @@ def test_a_chain_comes_back_from_its_config():
     assert again.stages[1].request.options == {"gtol": 1e-3}
 
 
+def test_arguments_of_stages_are_saved_in_plain_types():
+    arguments = {"bounds": scipy.optimize.Bounds(-1, 1), "options": {"gtol": np.float64(1e-3)}}
+    chain = kormos.Chain([("native:lbfgs-b", arguments)])
+
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(chain))
+
+    assert again.stages[0].arguments == {"bounds": [-1.0, 1.0], "options": {"gtol": 1e-3}}
+
+
 def test_functions_cannot_be_saved():
     chain = kormos.Chain([("native:lbfgs", {"pretrain_fn": print})])
 
@@ -82,3 +92,16 @@ def test_steps_per_execution_are_checked_for_each_solver():
 
     with pytest.raises(UnsupportedError, match="scipy:bfgs cannot honor steps_per_execution=4"):
         model.compile(optimizer="native:lbfgs>scipy:bfgs", loss="mse", steps_per_execution=4)
+
+
+def test_a_chain_that_was_stopped_among_steps_takes_none_outside_a_fit():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer=kormos.Chain("adam>native:lbfgs"), loss="mse")
+    one = np.ones((1, 1))
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True)
+    )
+    kormos.fit(model, one, one, epochs=3, callbacks=[stop], verbose=0)
+
+    with pytest.raises(UnsupportedError, match="takes minibatch steps now"):
+        model.fit(one, one, verbose=0)

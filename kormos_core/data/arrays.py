@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, final
 
 import keras
 import numpy as np
 
 from kormos_core.backends import current_backend
-from kormos_core.data.batches import Batch, count_samples
+from kormos_core.data.batches import Batch, count_samples, is_positive_whole
+from kormos_core.data.leaves import as_array
 from kormos_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -60,27 +62,17 @@ def normalize(structure: Any, float_dtype: str | None) -> Any:
     -------
     structure of ndarray or tensor, or None
         The same structure.
+
+    Raises
+    ------
+    DataError
+        If a leaf is no dense array of numbers, booleans or strings.
     """
     if structure is None:
         return None
     if _is_scalars(structure):
         structure = np.asarray(structure)
-    return keras.tree.map_structure(lambda leaf: _normalize_leaf(leaf, float_dtype), structure)
-
-
-def _normalize_leaf(leaf: Any, float_dtype: str | None) -> Any:
-    if leaf is None:
-        return None
-    if hasattr(leaf, "to_numpy"):
-        leaf = leaf.to_numpy()
-        leaf = leaf[:, None] if leaf.ndim == 1 else leaf
-    if keras.ops.is_tensor(leaf):
-        floating = "float" in keras.backend.standardize_dtype(leaf.dtype)
-        return keras.ops.cast(leaf, float_dtype) if floating and float_dtype else leaf
-    leaf = np.asarray(leaf)
-    if leaf.dtype == object and not any(isinstance(entry, (str, bytes)) for entry in leaf.flat):
-        leaf = leaf.astype(np.float64)  # such as a frame with columns of several dtypes
-    return leaf.astype(float_dtype, copy=False) if float_dtype and leaf.dtype.kind == "f" else leaf
+    return keras.tree.map_structure(lambda leaf: as_array(leaf, float_dtype), structure)
 
 
 def split_off_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple[Any, Any]:
@@ -103,7 +95,7 @@ def split_off_validation(arrays: tuple[Any, Any, Any], fraction: float) -> tuple
     DataError
         If either part would be empty.
     """
-    if not 0.0 < fraction < 1.0:
+    if not (isinstance(fraction, Real) and 0.0 < fraction < 1.0):
         message = (
             f"validation_split is out of range: {fraction!r}. "
             "Allowed is a number strictly between 0 and 1. Leave it out to validate on nothing."
@@ -168,7 +160,7 @@ class ArrayBatches:
         total = count_samples(*arrays)
         if batch_size is None:
             batch_size = math.ceil(total / math.ceil(total / DEFAULT_BATCH_SIZE))
-        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+        if not is_positive_whole(batch_size):
             message = (
                 f"batch_size is not usable: {batch_size!r}. "
                 "Allowed is a positive integer, or None for the default. Pass one of them."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import keras
@@ -12,7 +13,7 @@ from kormos_core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Batch", "Batches", "count_samples"]
+__all__ = ["Batch", "Batches", "count_samples", "is_positive_whole"]
 
 
 @final
@@ -55,6 +56,23 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Batch]:
         """Go through the data once."""
         ...
+
+
+def is_positive_whole(number: Any) -> bool:
+    """Tell whether an argument counts something.
+
+    Parameters
+    ----------
+    number : object
+        What a user passed.
+
+    Returns
+    -------
+    bool
+        Whether it is a positive integer, of any numeric type but bool.
+    """
+    real = isinstance(number, Real) and not isinstance(number, bool)
+    return real and number >= 1 and number % 1 == 0
 
 
 def count_samples(*arrays: Any) -> int:

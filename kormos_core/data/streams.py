@@ -13,7 +13,9 @@ import numpy as np
 import psutil
 
 from kormos_core.backends import current_backend
-from kormos_core.data.batches import Batch, count_samples
+from kormos_core.data.batches import Batch, count_samples, is_positive_whole
+from kormos_core.data.leaves import as_array
+from kormos_core.data.reasons import reason_of
 from kormos_core.data.weights import class_to_sample_weight
 from kormos_core.errors import DataError
 
@@ -88,7 +90,7 @@ class StreamBatches:
         DataError
             If the source is endless and `steps` is None, or `steps` is not positive.
         """
-        if steps is not None and steps < 1:
+        if steps is not None and not is_positive_whole(steps):
             message = (
                 f"steps_per_epoch is not usable: {steps!r}. "
                 "Allowed is a positive integer, or None for all batches. Pass one of them."
@@ -96,6 +98,12 @@ class StreamBatches:
             raise DataError(message)
         source, num_batches = _repeatable(source, steps)
         return cls(source, num_batches, class_weight, float_dtype)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the source itself tells how many batches it has, or need not."""
+        cardinality = getattr(self.source, "cardinality", None)
+        return self.num_batches is None or cardinality is None or int(cardinality()) >= 0
 
     @property
     def graph_source(self) -> Any:
@@ -106,7 +114,7 @@ class StreamBatches:
         """Go through the source once, with one batch alive at a time."""
         items = iter(self.source)
         count = 0
-        while (item := next(items, _END)) is not _END:
+        while (item := self._next(items)) is not _END:
             batch = self._batch(item)
             del item
             if count == 0:
@@ -122,6 +130,20 @@ class StreamBatches:
             raise DataError(message)
         if self.num_batches is not None and count < self.num_batches:
             raise DataError(_too_few(count, self.num_batches))
+
+    def _next(self, items: Iterator[Any]) -> Any:
+        """Read one batch, or the end."""
+        try:
+            return next(items, _END)
+        except Exception as error:
+            if not hasattr(self.source, "element_spec"):
+                raise  # the user's own error, from the user's own code
+            message = (
+                f"the training data cannot be read: {type(error).__name__}: {reason_of(error)}. "
+                "Every batch is needed on every sweep. Go through the dataset once by itself, as "
+                "`for batch in dataset: pass`."
+            )
+            raise DataError(message) from error
 
     def _compare(self, batch: Batch) -> None:
         """See that this sweep begins as the first one did."""
@@ -143,7 +165,7 @@ class StreamBatches:
             raise DataError(message)
 
     def _batch(self, item: Any) -> Batch:
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(item)
+        x, y, weight = _unpack(item)
         if self.class_weight is not None:
             if weight is not None:
                 message = (
@@ -152,11 +174,31 @@ class StreamBatches:
                 )
                 raise DataError(message)
             weight = class_to_sample_weight(y, self.class_weight, self.float_dtype)
-        backend = current_backend()
-        x, y, weight = keras.tree.map_structure(
-            lambda leaf: None if leaf is None else backend.to_device(leaf), (x, y, weight)
+        x, y, weight = keras.tree.map_structure(_to_device, (x, y, weight))
+        try:
+            return Batch(x, y, weight, count_samples(x, y, weight))
+        except DataError as error:
+            message = (
+                f"a batch of the training data is not usable: {error} If the source gives single "
+                "samples, make batches of them, such as by dataset.batch(256)."
+            )
+            raise DataError(message) from error
+
+
+def _unpack(item: Any) -> tuple[Any, Any, Any]:
+    try:
+        return keras.utils.unpack_x_y_sample_weight(item)  # type: ignore[no-any-return]
+    except ValueError as error:
+        message = (
+            f"a batch of the training data is a {type(item).__name__} of {len(item)}. Allowed "
+            "are x, (x,), (x, y) and (x, y, sample_weight). Put several inputs or targets into "
+            "a list or a dict."
         )
-        return Batch(x, y, weight, count_samples(x, y, weight))
+        raise DataError(message) from error
+
+
+def _to_device(leaf: Any) -> Any:
+    return None if leaf is None else current_backend().to_device(as_array(leaf, None))
 
 
 def _repeatable(source: Any, steps: int | None) -> tuple[Iterable[Any], int | None]:
@@ -176,6 +218,8 @@ def _dataset(source: Any, steps: int | None) -> tuple[Iterable[Any], int | None]
     cardinality = int(source.cardinality())
     infinite, unknown = -1, -2
     if steps is not None:
+        if 0 <= cardinality < steps:
+            raise DataError(_too_few(cardinality, steps))
         return source.take(steps), steps
     if cardinality == infinite:
         raise DataError(_endless("a tf.data.Dataset that repeats for ever"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,11 +12,38 @@ import numpy as np
 from kormos_core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-__all__ = ["class_to_sample_weight"]
+__all__ = ["check_class_weight", "class_to_sample_weight"]
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Refuse class weights that would weigh nothing.
+
+    Parameters
+    ----------
+    class_weight : object
+        What a user passed.
+
+    Raises
+    ------
+    DataError
+        If it is no mapping from class indices to numbers.
+    """
+    usable = isinstance(class_weight, Mapping) and all(
+        _is_number(label) and label % 1 == 0 and _is_number(weight)
+        for label, weight in class_weight.items()
+    )
+    if not usable:
+        message = (
+            f"class_weight is not usable: {class_weight!r:.120}. Allowed is a mapping from class "
+            "indices to numbers, such as {0: 1.0, 1: 2.5}; classes left out weigh 1. Pass one."
+        )
+        raise DataError(message)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def class_to_sample_weight(

@@ -13,7 +13,7 @@ from kormos_core.objective.layout import Layout
 from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
-from kormos_core.objective.precision import float_dtype, floatx_scope
+from kormos_core.objective.precision import float_dtype, floatx_scope, warn_of_tolerances
 from kormos_core.objective.program import Program, Settings
 from kormos_core.objective.statistics import Statistics
 
@@ -38,4 +38,5 @@ __all__ = [
     "model_bounds",
     "project",
     "projected_gradient",
+    "warn_of_tolerances",
 ]

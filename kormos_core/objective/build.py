@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import keras
 
@@ -18,6 +17,7 @@ from kormos_core.errors import (
     UnsupportedError,
 )
 from kormos_core.objective.bounds import model_bounds
+from kormos_core.objective.faults import unusable
 from kormos_core.objective.forward import compute_loss, predict
 from kormos_core.objective.graph import EPSILON
 from kormos_core.objective.kinds import AUTO
@@ -25,9 +25,10 @@ from kormos_core.objective.layers import compute_dtypes, sublayers
 from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import ModelObjective
-from kormos_core.objective.precision import float_dtype, floatx_scope
+from kormos_core.objective.precision import float_dtype, floatx_scope, warn_of_half
 from kormos_core.objective.probes import few_samples
 from kormos_core.objective.program import Program
+from kormos_core.objective.shapes import check_inputs, check_scalar, check_targets
 from kormos_core.objective.statistics import Statistics
 from kormos_core.objective.terms import make_plan
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgramCache", "build_objective", "forget_programs"]
 
-_ANSI = re.compile(r"\x1b\[\d*m")  # Keras prints its reasons in bold
+Ranks: TypeAlias = tuple[int, ...]
 
 
 @final
@@ -60,14 +61,15 @@ class ProgramCache:
     ----------
     entries : weak mapping from model to programs
         A program is used again only while the model's loss, metrics, compilation and
-        set of trainable variables are the same objects.
+        set of trainable variables are the same objects, and for data of the same ranks:
+        a trace for any number of samples is not one for any number of axes.
     """
 
-    entries: weakref.WeakKeyDictionary[Any, dict[tuple[Settings, Plan], _Entry]] = field(
+    entries: weakref.WeakKeyDictionary[Any, dict[tuple[Settings, Ranks, Plan], _Entry]] = field(
         default_factory=weakref.WeakKeyDictionary
     )
 
-    def get(self, model: keras.Model, settings: Settings, plan: Plan) -> _Entry:
+    def get(self, model: keras.Model, settings: Settings, ranks: Ranks, plan: Plan) -> _Entry:
         """Return the model's program, a new one where anything has changed.
 
         Parameters
@@ -76,6 +78,8 @@ class ProgramCache:
             A built and compiled model.
         settings : Settings
             How it is evaluated.
+        ranks : tuple of int
+            Number of axes of each array.
         plan : Plan
             How batches add up.
 
@@ -86,14 +90,16 @@ class ProgramCache:
         """
         entries = self.entries.setdefault(model, {})
         identity = _identity(model)
-        entry = entries.get((settings, plan))
+        entry = entries.get((settings, ranks, plan))
         if entry is None or not _same(entry.identity, identity):
             program = Program(model, plan, settings)
             entry = _Entry(identity, program, Statistics(program))
-            entries[settings, plan] = entry
+            entries[settings, ranks, plan] = entry
         return entry
 
-    def plan(self, model: keras.Model, settings: Settings, *, single: bool) -> Plan | None:
+    def plan(
+        self, model: keras.Model, settings: Settings, ranks: Ranks, *, single: bool
+    ) -> Plan | None:
         """Return the plan of a program that is still good, which spares the trials.
 
         Parameters
@@ -102,6 +108,8 @@ class ProgramCache:
             A built and compiled model.
         settings : Settings
             How it is evaluated.
+        ranks : tuple of int
+            Number of axes of each array.
         single : bool
             Whether the data is one batch.
 
@@ -111,8 +119,8 @@ class ProgramCache:
             The plan; None where there is no such program.
         """
         identity = _identity(model)
-        for (known, plan), entry in self.entries.get(model, {}).items():
-            alike = known == settings and (plan.kind == "whole") == single
+        for (*known, plan), entry in self.entries.get(model, {}).items():
+            alike = known == [settings, ranks] and (plan.kind == "whole") == single
             if alike and _same(entry.identity, identity):
                 return plan
         return None
@@ -215,19 +223,28 @@ def build_objective(
         )
         raise UnsupportedError(message)
     single = batches.num_batches == 1
-    plan = _CACHE.plan(model, settings, single=single)
+    ranks = _ranks(first)
+    plan = _CACHE.plan(model, settings, ranks, single=single)
     if plan is None:
         plan = make_plan(model, first, single=single, training=settings.training)
-    entry = _CACHE.get(model, settings, plan)
+    entry = _CACHE.get(model, settings, ranks, plan)
+    precision = _precision(model, loss_dtype)
+    warn_of_half(model, precision)
     objective = ModelObjective(
         entry.program,
         batches,
         FrozenNoise.draw(model),
         bounds=model_bounds(bounds, entry.program.layout),
         constraints=constraints,
-        numerics=Numerics(hvp=hvp, precision=_precision(model, loss_dtype), jit=jit),
+        numerics=Numerics(hvp=hvp, precision=precision, jit=jit),
     )
     return objective, entry.statistics
+
+
+def _ranks(first: Batch) -> Ranks:
+    """Count the axes of each array; -1 for what is missing."""
+    leaves = keras.tree.flatten(first.arrays)
+    return tuple(-1 if leaf is None else len(leaf.shape) for leaf in leaves)
 
 
 def _precision(model: keras.Model, loss_dtype: str) -> str:
@@ -250,7 +267,7 @@ def _build_variables(model: keras.Model, first: Batch) -> str:
     except KormosError:
         raise
     except Exception as error:
-        raise _unusable(model, first, error) from error
+        raise unusable(model, first.arrays, error) from error
     dtypes = {keras.backend.standardize_dtype(loss.dtype)}
     dtypes |= {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
     dtype = min(dtypes)  # the narrowest: "float32" comes before "float64"
@@ -267,6 +284,7 @@ def _build_variables(model: keras.Model, first: Batch) -> str:
 def _evaluate_once(model: keras.Model, first: Batch) -> Any:
     arrays = few_samples(model, first) or first.arrays
     x, y, weight = arrays
+    check_inputs(model, x)
     y_pred = predict(model, x, training=False)
     overridden = type(model).compute_loss is not keras.Model.compute_loss
     if y is None and model.loss is not None and not overridden:
@@ -275,45 +293,9 @@ def _evaluate_once(model: keras.Model, first: Batch) -> Any:
             "is an array of one target for each sample. Pass y."
         )
         raise DataError(message)
-    _check_target(model, y, y_pred)
+    check_targets(model, y, y_pred)
     loss = compute_loss(model, arrays, y_pred, training=False)
+    check_scalar(model, y_pred, loss)
     model.compute_metrics(x, y, y_pred, weight)
     model.reset_metrics()
     return loss
-
-
-def _unusable(model: keras.Model, first: Batch, error: Exception) -> UnsupportedError:
-    """Say that model and data do not fit, in front of what Keras says."""
-    shapes = keras.tree.map_structure(
-        lambda leaf: None if leaf is None else f"{leaf.dtype.name}{list(leaf.shape)}", first.arrays
-    )
-    losses = {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
-    cure = "Compare these with the model's summary and its loss."
-    if float_dtype(model) == "float64" and losses - {"float64"}:
-        cure = (
-            "The model is float64 and its loss is not: call keras.config.set_floatx('float64') "
-            "before making the loss and compiling."
-        )
-    lines = (_ANSI.sub("", line).strip() for line in str(error).splitlines())
-    told = [line for line in lines if line and not line.startswith("Exception encountered")]
-    reason = told[0] if told else "it gives no reason."
-    return UnsupportedError(
-        f"the model {model.name!r} cannot be evaluated on its data: {type(error).__name__}: "
-        f"{reason:.300}. Inputs: {shapes[0]}, targets: {shapes[1]}, sample weights: {shapes[2]}. "
-        f"{cure}"
-    )
-
-
-def _check_target(model: keras.Model, y: Any, y_pred: Any) -> None:
-    """Refuse flat targets that Keras would pair with every entry of a deep output."""
-    loss = model.loss
-    own = isinstance(loss, str) or type(loss).__module__.startswith("keras.")
-    if not own or y is None or keras.tree.is_nested(y) or keras.tree.is_nested(y_pred):
-        return
-    if len(y.shape) == 1 and len(y_pred.shape) > 2:
-        message = (
-            f"targets of shape {tuple(y.shape)} do not fit outputs of shape "
-            f"{tuple(y_pred.shape)}: Keras would pair every target with every sample. Allowed "
-            "is a target of the output's shape. Reshape it, such as y[:, None]."
-        )
-        raise DataError(message)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kormos_core.backends import current_backend
-from kormos_core.errors import UnsupportedError
+from kormos_core.data import reason_of
+from kormos_core.errors import KormosError, UnsupportedError
+from kormos_core.objective.faults import is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -61,16 +63,18 @@ def compile_on_graph(
         while len(cache) >= MOST_KEPT:  # the oldest go: a search over options compiles many
             del cache[next(iter(cache))]
         cache[full] = _with_fallback(_on_data(function, graph), jit=jit, eager=eager)
-    compiled, data, faults = cache[full], graph.data, graph.batch.faults
-    faults.clear()
+    compiled, data, batch = cache[full], graph.data, graph.batch
+    batch.faults.clear()
 
     def call(*arguments: Any) -> Any:
         try:
             return compiled(data, *arguments)
         except Exception as error:
-            if faults:  # what was raised within, and not the backend's wrapping of it
-                raise faults[0] from error
-            raise
+            if batch.faults:  # what was raised within, and not the backend's wrapping of it
+                raise batch.faults[0] from error
+            if isinstance(error, KormosError) or not is_foreign(error, eager=eager):
+                raise
+            raise batch.unusable(error) from error
 
     return call
 
@@ -99,11 +103,10 @@ def _with_fallback(
             results = by_xla(*arguments)
         except backend.jit_errors as error:
             if jit:
-                first_line = str(error).strip().partition("\n")[0]
                 message = (
-                    f"jit_compile=True cannot be honored: XLA does not compile this model: "
-                    f"{first_line:.300}. Allowed is 'auto', which does without XLA where it must. "
-                    "Leave jit_compile out."
+                    "jit_compile=True cannot be honored: XLA does not compile this model: "
+                    f"{reason_of(error)}. Allowed is 'auto', which does without XLA where it "
+                    "must. Leave jit_compile out."
                 )
                 raise UnsupportedError(message) from error
             chosen.append(plain)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from kormos_core.objective.forward import predict
+from kormos_core.objective.losses import output_losses
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -47,7 +50,7 @@ def blame_batch(program: Program, x: NDArray[np.float64], inputs: Inputs, number
     for variable, place in zip(program.layout.variables, program.layout.slices(), strict=True):
         if not np.isfinite(x[place]).all():
             return f"the weight {variable.path!r} is not finite"
-    return _blame_layer(program, x, inputs, number)
+    return _blame_labels(program, x, inputs, number) or _blame_layer(program, x, inputs, number)
 
 
 def blame_gradient(program: Program, g: NDArray[np.float64]) -> str:
@@ -65,6 +68,35 @@ def _input_name(model: keras.Model, index: int) -> str:
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     name = str(inputs[index].name) if index < len(inputs) else ""
     return "" if name.startswith("keras_tensor") else name
+
+
+def _blame_labels(program: Program, x: NDArray[np.float64], inputs: Inputs, number: int) -> str:
+    """Name class indices for which there is no output; only CPUs without XLA refuse them."""
+    with program.scope(keras.ops.convert_to_tensor(x), inputs):
+        y_pred = predict(program.model, inputs.arrays[0], training=program.settings.training)
+    outputs, targets = keras.tree.flatten(y_pred), keras.tree.flatten(inputs.arrays[1])
+    losses = output_losses(program.model, y_pred)
+    if not len(losses) == len(outputs) == len(targets):
+        return ""
+    for loss, output, target in zip(losses, outputs, targets, strict=True):
+        if not _takes_labels(loss):
+            continue
+        labels = keras.ops.convert_to_numpy(target)
+        count = int(output.shape[-1])
+        outside = labels[(labels < 0) | (labels >= count)]
+        outside = outside[outside != getattr(loss, "ignore_class", None)]
+        if outside.size:
+            return (
+                f"the target has class indices outside of 0 to {count - 1}: {outside.size} of "
+                f"{labels.size}, such as {outside[0]} (batch {number})"
+            )
+    return ""
+
+
+def _takes_labels(loss: Any) -> bool:
+    known = keras.losses.get(loss) if isinstance(loss, str) else loss
+    function = keras.losses.sparse_categorical_crossentropy
+    return isinstance(known, keras.losses.SparseCategoricalCrossentropy) or known is function
 
 
 def _blame_layer(program: Program, x: NDArray[np.float64], inputs: Inputs, number: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import keras
 
 from kormos_core.backends import current_backend
+from kormos_core.data import reason_of
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
 from kormos_core.objective.curvature import CheckedHVP
@@ -47,6 +48,10 @@ class _Function:
         del inputs
         return keras.ops.reshape(keras.ops.cast(self._function(x), "float64"), ())
 
+    def slope(self, x: Any, inputs: Inputs | None) -> tuple[Any, Any]:
+        """Return value and gradient at `x`; there are no `inputs`."""
+        return current_backend().value_and_grad(lambda z: self.loss(z, inputs), x)
+
     def product(self, kind: str, x: Any, inputs: Inputs | None) -> Product:
         """Return the function from ``v`` to ``H(x) v`` of a kind; there are no `inputs`."""
         return linearize(kind)(lambda z: self.loss(z, inputs), x)
@@ -55,6 +60,15 @@ class _Function:
         """Return `inputs`, whatever `x`: they are all there is."""
         del x
         return inputs
+
+    @staticmethod
+    def unusable(error: Exception) -> UnsupportedError:
+        """Return what to raise from an `error` in the function."""
+        return UnsupportedError(
+            f"the function cannot be evaluated: {type(error).__name__}: {reason_of(error)}. "
+            "Allowed is one that makes a scalar tensor of its tensor by keras.ops. Call it by "
+            "itself on a tensor of shape (n,)."
+        )
 
 
 @final

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 
 import keras
 
-from kormos_core.backends import current_backend
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.curvature import STEPS
 from kormos_core.objective.kinds import FINITE_DIFFERENCE
@@ -50,12 +49,20 @@ class Traceable(Protocol):
         """Return the part of the loss at `x` that a batch `inputs` gives, scalar, float64."""
         ...
 
+    def slope(self, x: Any, inputs: Inputs, /) -> tuple[Any, Any]:
+        """Return that part, and the part of the gradient, shape (n,), that `inputs` gives."""
+        ...
+
     def product(self, kind: str, x: Any, inputs: Inputs, /) -> Product:
         """Return the function of a `kind` from ``v`` to the part of ``H(x) v`` of `inputs`."""
         ...
 
     def alone(self, x: Any, inputs: Inputs, /) -> Inputs:
         """Return `inputs` that count as if they were the whole data at `x`."""
+        ...
+
+    def unusable(self, error: Exception, /) -> KormosError:
+        """Return what to raise from an `error` of the backend or of what was traced."""
         ...
 
 
@@ -131,13 +138,8 @@ class Graph:
 
     def value_and_grad(self, x: Any) -> tuple[Any, Any]:
         """Return the loss, scalar, and its gradient, shape (n,), at ``x``, shape (n,)."""
-        backend = current_backend()
-
-        def evaluate(inputs: Inputs) -> list[Any]:
-            return list(backend.value_and_grad(lambda z: self.batch.loss(z, inputs), x))
-
         zeros = [keras.ops.zeros((), "float64"), keras.ops.zeros((self.size,), "float64")]
-        f, g = self._total(evaluate, zeros)
+        f, g = self._total(lambda inputs: list(self.batch.slope(x, inputs)), zeros)
         return f, g
 
     def hvp_at(self, x: Any, *, fraction: float = 1.0, part: Any = 0) -> Product:
@@ -212,7 +214,7 @@ class Graph:
         self, x: Any, v: Any, sweep: Sweep | None = None, data: Data | None = None
     ) -> Any:
         """Return a central difference of the gradient; the loop traces it once."""
-        ops, backend = keras.ops, current_backend()
+        ops = keras.ops
         length = ops.maximum(ops.norm(v), 1e-300)
         step = (
             STEPS["float64" if self.precision == "float64" else "float32"]
@@ -223,10 +225,9 @@ class Graph:
         zeros = ops.zeros((self.size,), "float64")
 
         def gradient(z: Any) -> Any:
-            def evaluate(inputs: Inputs) -> list[Any]:
-                return [backend.value_and_grad(lambda y: self.batch.loss(y, inputs), z)[1]]
-
-            return sweep.total(data, evaluate, [zeros], mean=self.mean)[0]
+            return sweep.total(
+                data, lambda inputs: [self.batch.slope(z, inputs)[1]], [zeros], mean=self.mean
+            )[0]
 
         def side(number: Any, total: Any) -> tuple[Any, Any]:
             sign = ops.cast(1 - 2 * number, "float64")

@@ -11,6 +11,7 @@ import keras
 
 from kormos_core.backends import current_backend
 from kormos_core.errors import NotBuiltError, UnsupportedError
+from kormos_core.objective.faults import guarded, unusable
 from kormos_core.objective.forward import predict
 from kormos_core.objective.gauss_newton import (
     GAUSS_NEWTON,
@@ -19,12 +20,14 @@ from kormos_core.objective.gauss_newton import (
     regularization,
 )
 from kormos_core.objective.kinds import linearize
+from kormos_core.objective.layers import compute_dtypes
 from kormos_core.objective.layout import Layout
+from kormos_core.objective.losses import output_losses
 from kormos_core.objective.noise import seed_variables
+from kormos_core.objective.scale import scaled_slope, scaled_up, with_fallback
 from kormos_core.objective.terms import (
     count_denominators,
     loss_of_outputs,
-    output_losses,
     share_of_samples,
     weighted_loss,
 )
@@ -91,6 +94,7 @@ class Program:
         self.faults: list[Exception] = []
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
+        self._underflows = "float16" in compute_dtypes(model)
 
     @property
     def model(self) -> keras.Model:
@@ -173,19 +177,46 @@ class Program:
     @cached_property
     def value(self) -> Callable[[NDArray[np.float64], Inputs], float]:
         """Part of the loss that a batch gives."""
-        return current_backend().compile_value(self.loss, **self._how())
+        return guarded(current_backend().compile_value(self.loss, **self._how()), self)
 
     @cached_property
     def value_and_grad(
         self,
     ) -> Callable[[NDArray[np.float64], Inputs], tuple[float, NDArray[np.float64]]]:
         """Part of the loss and of the gradient, shape (n,), that a batch gives."""
-        return current_backend().compile_value_and_grad(self.loss, **self._how())
+        how = self._how()
+        plain = guarded(current_backend().compile_value_and_grad(self.loss, **how), self)
+        if not self._underflows:
+            return plain
+        scaled = current_backend().compile_value_and_grad(scaled_up(self.loss), **how)
+        return with_fallback(guarded(scaled, self), plain)
+
+    def slope(self, x: Any, inputs: Inputs) -> tuple[Any, Any]:
+        """Return the parts of loss and gradient that a batch gives; traceable.
+
+        Parameters
+        ----------
+        x : tensor, shape (n,)
+            The parameters.
+        inputs : Inputs
+            The batch.
+
+        Returns
+        -------
+        tuple of (tensor, scalar; tensor, shape (n,)), float64
+            The parts.
+        """
+        gradient = scaled_slope if self._underflows else current_backend().value_and_grad
+        return gradient(lambda z: self.loss(z, inputs), x)
+
+    def unusable(self, error: Exception) -> UnsupportedError:
+        """Return what to raise from an `error` of the backend or of the model."""
+        return unusable(self.model, None, error)
 
     @cached_property
     def denominators(self) -> Callable[[NDArray[np.float64], Inputs], Any]:
         """What each output's loss on a batch is divided by."""
-        return current_backend().compile_map(self._denominators, **self._how())
+        return guarded(current_backend().compile_map(self._denominators, **self._how()), self)
 
     @cached_property
     def differences(self) -> Callable[[NDArray[np.float64], Any], Any]:

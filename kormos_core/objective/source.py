@@ -8,6 +8,7 @@ import keras
 
 from kormos_core.backends import current_backend
 from kormos_core.data import ArrayBatches
+from kormos_core.errors import DataError
 from kormos_core.objective.sweep import Slices, Stream, Whole
 
 if TYPE_CHECKING:
@@ -34,13 +35,22 @@ def graph_source(batches: Batches, faults: list[Exception]) -> tuple[Sweep, Any]
     -------
     tuple of (Sweep, structure)
         For arrays the tensors themselves; for a stream what the backend reads from.
+
+    Raises
+    ------
+    DataError
+        If a stream has fewer batches than it should.
     """
     if isinstance(batches, ArrayBatches):
         if batches.num_batches == 1:
             return Whole(), batches.graph_source
         return Slices(batches.num_samples, batches.batch_size), batches.graph_source
     first = next(iter(batches)).arrays  # once more: a stream that changes is noticed here
+    if not getattr(batches, "is_counted", True):
+        for _ in batches:  # in the graph nobody counts
+            pass
     present = keras.tree.map_structure(lambda leaf: leaf is not None, first)
+    shape = _shapes(first)
     del first
     sweep = Stream(
         present=tuple(keras.tree.flatten(present)),
@@ -48,18 +58,42 @@ def graph_source(batches: Batches, faults: list[Exception]) -> tuple[Sweep, Any]
         pack=lambda flat: keras.tree.pack_sequence_as(present, flat),
     )
 
-    def leaves_of(arrays: Any) -> tuple[Any, ...]:
-        return tuple(leaf for leaf in keras.tree.flatten(arrays) if leaf is not None)
-
     def take(item: Any) -> tuple[Any, ...]:
-        return leaves_of(keras.utils.unpack_x_y_sample_weight(item))
+        return _leaves(keras.utils.unpack_x_y_sample_weight(item))
 
     def read() -> Iterator[tuple[Any, ...]]:
         try:
-            for batch in batches:
-                yield leaves_of(batch.arrays)
+            for number, batch in enumerate(batches):
+                _compare(number, _shapes(batch.arrays), shape)
+                yield _leaves(batch.arrays)
         except Exception as error:
             faults.append(error)
             raise
 
     return sweep, current_backend().stream(batches.graph_source, read, take)
+
+
+def _leaves(arrays: Any) -> tuple[Any, ...]:
+    return tuple(leaf for leaf in keras.tree.flatten(arrays) if leaf is not None)
+
+
+def _shapes(arrays: Any) -> str:
+    """Write down the shapes of a batch, but for the samples."""
+    return str(
+        keras.tree.map_structure(
+            lambda leaf: None if leaf is None else ["samples", *leaf.shape[1:]], arrays
+        )
+    )
+
+
+def _compare(number: int, shape: str, first: str) -> None:
+    """Refuse a batch that what was traced for the first one cannot take."""
+    if shape == first:
+        return
+    message = (
+        f"batch {number} of the training data is (x, y, sample_weight) of shapes {shape}, and the "
+        f"first one is {first}. In the graph batches that Python makes may differ in the number "
+        "of samples alone. Pad them, pass a tf.data.Dataset, or use a solver that runs outside "
+        "of the graph, such as scipy:l-bfgs-b."
+    )
+    raise DataError(message.replace("'", ""))

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from kormos_core.backends import current_backend
+from kormos_core.objective.faults import guarded
 from kormos_core.objective.forward import compute_loss, predict
 from kormos_core.objective.layers import sublayers
 
@@ -55,8 +56,8 @@ class Statistics:
         self._moving = _moving_statistics(program.model) if program.settings.training else []
         backend = current_backend()
         how = {"jit": False, "eager": program.settings.eager}
-        self._observe = backend.compile_map(self._observe_batch, **how)
-        self._average = backend.compile_map(self._average_batch, **how)
+        self._observe = guarded(backend.compile_map(self._observe_batch, **how), program)
+        self._average = guarded(backend.compile_map(self._average_batch, **how), program)
         self._retention: list[float] | None = None
 
     @property

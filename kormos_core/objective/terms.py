@@ -16,6 +16,7 @@ import keras
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.forward import compute_loss, predict
 from kormos_core.objective.layers import sublayers
+from kormos_core.objective.losses import check_reductions, output_losses, reduction_of
 from kormos_core.objective.probes import (
     Scaling,
     few_samples,
@@ -33,7 +34,6 @@ __all__ = [
     "count_denominators",
     "loss_of_outputs",
     "make_plan",
-    "output_losses",
     "share_of_samples",
     "weighted_loss",
 ]
@@ -93,15 +93,18 @@ def make_plan(model: keras.Model, first: Batch, *, single: bool, training: bool)
     arrays = few_samples(model, first)
     y_pred = predict(model, first.x if arrays is None else arrays[0], training=False)
     losses = output_losses(model, y_pred)
-    reductions = tuple(_reduction(loss) for loss in losses)
+    overridden = type(model).compute_loss is not keras.Model.compute_loss
+    if not overridden:  # else it makes of them what it likes
+        check_reductions(model, y_pred)
     if single:
         return Plan("whole")
+    reductions = tuple(reduction_of(loss) for loss in losses)
     found = Scaling("mean", (False,) * len(model.losses), by_mode=False)
     if arrays is not None:
         found = scaling(model, arrays, training=training)
     ignored = tuple(getattr(loss, "ignore_class", None) for loss in losses)
     plain = set(reductions) <= _MEANS and not any(found.summed) and set(ignored) == {None}
-    if type(model).compute_loss is not keras.Model.compute_loss:
+    if overridden:
         plan = Plan(found.total)
     elif plain and not _may_mask(model):
         plan = Plan("mean")
@@ -110,47 +113,6 @@ def make_plan(model: keras.Model, first: Batch, *, single: bool, training: bool)
     if arrays is not None and not found.by_mode and not is_noisy(model, arrays, training=False):
         _check_sum(plan, model, arrays)
     return plan
-
-
-def output_losses(model: keras.Model, y_pred: Any) -> list[Any]:
-    """Pair each flat output with its loss.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A compiled model.
-    y_pred : structure of tensor
-        Its outputs.
-
-    Returns
-    -------
-    list
-        A loss for each output, None where it has none.
-    """
-    loss = model.loss
-    outputs = keras.tree.flatten(y_pred)
-    if not isinstance(loss, (dict, list, tuple)):
-        return [loss] * len(outputs)
-    if isinstance(loss, dict):
-        names = list(y_pred) if isinstance(y_pred, dict) else model.output_names
-        if isinstance(y_pred, dict):
-            names = keras.tree.flatten({name: name for name in y_pred})
-        return [loss.get(name) for name in names]
-    flat = [loss_fn for loss_fn in loss if not isinstance(loss_fn, (dict, list, tuple))]
-    return flat if len(flat) == len(outputs) else keras.tree.flatten(loss)
-
-
-def _reduction(loss: Any) -> str:
-    if not isinstance(loss, keras.losses.Loss):
-        return "sum_over_batch_size"  # Keras reduces strings and functions so
-    if loss.reduction in {None, "none"}:
-        message = (
-            f"the loss {loss.name!r} has reduction={loss.reduction!r}: it gives one number for "
-            "each sample, and a solver minimizes a single one. Allowed are sum_over_batch_size, "
-            "mean, mean_with_sample_weight and sum. Give the loss one of these reductions."
-        )
-        raise UnsupportedError(message)
-    return str(loss.reduction)
 
 
 def _may_mask(model: keras.Model) -> bool:

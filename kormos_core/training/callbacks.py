@@ -52,9 +52,11 @@ def callback_list(
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         if not any(isinstance(one, keras.callbacks.History) for one in callbacks.callbacks):
-            model.history = keras.callbacks.History()
-            model.history.set_model(model)
-            callbacks.callbacks.append(model.history)
+            callbacks.callbacks.append(keras.callbacks.History())
+        callbacks.set_model(model)
+        model.history = next(
+            one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History)
+        )
         return callbacks
     own = [] if progress is None else [progress]
     return keras.callbacks.CallbackList(

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 import keras
 
 from kormos_core.chain import Chain, Place
-from kormos_core.errors import DataError, OptionError, UnsupportedError
+from kormos_core.errors import DataError, RestartWarning, UnsupportedError
 from kormos_core.objective import float_dtype, floatx_scope, forget_programs
-from kormos_core.request import overridden
 from kormos_core.result import Status
+from kormos_core.training.at_work import at_work
 from kormos_core.training.callbacks import callback_list, refuse_rate_callbacks
 from kormos_core.training.progress import IterationProgress, in_order
-from kormos_core.training.solve import Solve, iteration_limit
+from kormos_core.training.solve import Solve
+from kormos_core.training.stage_arguments import (
+    CURE,
+    check_for_solvers,
+    check_stage,
+    given_to,
+    num_epochs,
+    request_of,
+)
 from kormos_core.training.stage_callbacks import Rows, StageCallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kormos_core.chain import Stage
-    from kormos_core.request import SolverRequest
     from kormos_core.result import Result
     from kormos_core.training.feed import Feed
 
 __all__ = ["ChainFit"]
 
-_FOR_EACH: Final = ("epochs", "options", "pretrain_fn")
 _ENDS: Final = (Status.NONFINITE, Status.INTERRUPTED)  # no later stage is begun after these
-_CURE: Final = "Put it among the callbacks of a stage that one of Keras's optimizers does."
 
 
 @final
@@ -70,16 +78,12 @@ class ChainFit:
         shuffle: bool,
     ) -> None:
         self._model, self._chain, self._feed, self._shuffle = model, chain, feed, shuffle
-        self._given = [_of_stage(given, number, chain) for number in range(len(chain.stages))]
+        self._outer: keras.optimizers.Optimizer = chain
+        self._insists = False
+        check_for_solvers(chain, given)
+        self._given = [given_to(number, chain, given) for number in range(len(chain.stages))]
         for stage, own in zip(chain.stages, self._given, strict=True):
-            if stage.is_batch:
-                request = self._request(stage, own)
-                request.check_steps(getattr(model, "steps_per_execution", 1))
-                request.create()
-                iteration_limit(request, 0)
-                refuse_rate_callbacks(stage.arguments.get("callbacks"), _CURE)
-            else:
-                _check_epochs(stage, own)
+            check_stage(model, stage, own, feed.x)
         if len(chain.stages) > 1 and isinstance(feed.x, Iterator):
             message = (
                 f"a chain sweeps the data once a stage, and x can be read once: it is a "
@@ -108,39 +112,54 @@ class ChainFit:
         keras.callbacks.History
             All rows, with ``solver``; `result` of the last solver, `results` of all stages.
         """
-        refuse_rate_callbacks(callbacks, _CURE)
-        chain, model = self._chain, self._model
-        goes_on = resume is True or (resume == "auto" and initial_epoch > 0)
+        refuse_rate_callbacks(callbacks, CURE)
         progress = IterationProgress(level, self._limit(initial_epoch)) if level else None
         told = callback_list(
-            callbacks, model, progress, verbose=level, epochs=self._limit(initial_epoch)
+            callbacks, self._model, progress, verbose=level, epochs=self._limit(initial_epoch)
         )
-        rows = Rows(chain)
+        self._insists = resume is True
+        rows = Rows(self._chain)
         told.callbacks.insert(0, rows)  # before those that save where the chain is
-        with _at_work(model, chain):
-            model.stop_training = False
-            chain.take_loaded()
-            told.on_train_begin()
-            loaded = chain.take_loaded()
-            goes_on = (goes_on or loaded) and resume is not False
-            place = self._begin(initial_epoch, goes_on=goes_on, required=resume is True)
-            result = self._stages(told, rows, place, progress, watched=bool(callbacks))
-            told.on_train_end(rows.latest or None)
+        try:
+            with at_work(self._model, self._chain) as self._outer:
+                place = self._started(told, initial_epoch, resume=resume)
+                result = self._stages(told, rows, place, progress, watched=bool(callbacks))
+                told.on_train_end(rows.latest or None)
+        finally:
+            told.callbacks.remove(rows)  # the list may be the user's
+            self._model.train_function = None
         return self._history(rows, result)
 
-    def _begin(self, initial_epoch: int, *, goes_on: bool, required: bool) -> Place:
+    def _started(
+        self, told: keras.callbacks.CallbackList, initial_epoch: int, *, resume: str | bool
+    ) -> Place:
+        """Tell callbacks that the training begins, and return where."""
+        self._model.stop_training = False
+        self._chain.take_loaded()
+        told.on_train_begin()
+        if self._chain.take_loaded():  # such as by BackupAndRestore
+            return self._begin(None, goes_on=resume is not False)
+        goes_on = self._insists or (resume == "auto" and initial_epoch > 0)
+        return self._begin(initial_epoch, goes_on=goes_on)
+
+    def _begin(self, epoch: int | None, *, goes_on: bool) -> Place:
+        """Return where the chain begins, with an `epoch` that the user has numbered, or not."""
         place = self._chain.place
         done = place is not None and place.stage >= len(self._chain.stages)
         if goes_on and place is not None and not done:
-            return place
-        if required:
-            why = "it has come to its end" if done else "it has not begun"
+            shift = epoch - place.following if epoch else 0
+            return Place(place.stage, place.first + shift, place.following + shift)
+        why = "it has come to its end" if done else "it has not begun"
+        if self._insists:
             message = (
                 f"the chain cannot go on where an earlier fit stood: {why}. Allowed is to begin "
                 "with its first stage. Pass resume=False."
             )
             raise UnsupportedError(message)
-        return Place(0, initial_epoch, initial_epoch)
+        if goes_on and done:
+            message = f"the chain begins again with its first stage: {why}."
+            warnings.warn(message, RestartWarning, stacklevel=5)
+        return Place(0, epoch or 0, epoch or 0)
 
     def _stages(
         self,
@@ -169,8 +188,11 @@ class ChainFit:
                 self._step(stage, own, inner, place)
                 self._chain.add_result(None)
                 if progress is not None:
-                    progress.close(f"{stage.name}: {_epochs(stage, own)} epochs of minibatches.")
+                    told_of = num_epochs(stage, own)
+                    progress.close(f"{stage.name}: {told_of} epochs of minibatches.")
             if inner.stopped or (result is not None and result.status in _ENDS):
+                break
+            if not stage.is_batch and not _is_finite(rows.latest, stage):
                 break
             self._model.stop_training = False
             following = self._chain.place.following if self._chain.place else place.following
@@ -189,15 +211,19 @@ class ChainFit:
         watched: bool,
     ) -> Result:
         assert not isinstance(stage.optimizer, Chain)  # noqa: S101 - refused by the chain
-        request = self._request(stage, own)
-        solve = Solve(self._model, stage.optimizer, request, self._feed)
-        self._model.optimizer = self._chain  # a pretrain_fn may have compiled the model anew
+        request = request_of(stage, own)
+        solve = Solve(self._model, stage.optimizer, request, self._feed_of(stage))
+        self._model.optimizer = self._outer  # a pretrain_fn may have compiled the model anew
         told.begin_stage()
-        begin = solve.start(goes_on=goes_on, required=False)
+        keeps = "resume" in request.registered.spec.supports
+        begin = solve.start(goes_on=goes_on, required=self._insists and keeps)
         limit = None if request.maxiter is None else place.first + request.maxiter
         if limit is not None and place.following >= limit:
-            return solve.nothing_left(begin.x)
-        result, logs = solve.run(told, begin, first=place.following, limit=limit, watched=watched)
+            result, logs = solve.nothing_left(begin.x), None
+        else:
+            result, logs = solve.run(
+                told, begin, first=place.following, limit=limit, watched=watched
+            )
         told.end_stage(logs)
         return result
 
@@ -205,42 +231,55 @@ class ChainFit:
         self, stage: Stage, own: Mapping[str, Any], told: StageCallbacks, place: Place
     ) -> None:
         """Let Keras's own fit take the steps of a stage."""
-        model, feed = self._model, self._feed
+        model, feed = self._model, self._feed_of(stage)
         before = own["pretrain_fn"] or stage.arguments.get("pretrain_fn")
         if before is not None:
             before(model)
             forget_programs(model)
-            model.optimizer = self._chain
+            model.optimizer = self._outer
         model.train_function = None  # traced for the steps of another optimizer
         told.begin_stage()
-        with floatx_scope(float_dtype(model)):  # as for the solvers of other stages
-            keras.Model.fit(
-                model,
-                feed.x,
-                feed.y,
-                batch_size=stage.arguments.get("batch_size", feed.batch_size),
-                epochs=place.first + _epochs(stage, own),
-                verbose=0,
-                callbacks=told,
-                validation_data=feed.validation_data,
-                shuffle=stage.arguments.get("shuffle", self._shuffle),
-                class_weight=feed.class_weight,
-                sample_weight=feed.sample_weight,
-                initial_epoch=place.following,
-                steps_per_epoch=feed.steps_per_epoch,
-                validation_steps=feed.validation_steps,
-                validation_batch_size=feed.validation_batch_size,
-                validation_freq=feed.validation_freq,
-            )
+        limit = place.first + num_epochs(stage, own)
+        told.count(place.following, limit)
+        if place.following < limit:
+            with (
+                floatx_scope(float_dtype(model)),  # as for the solvers of other stages
+                self._chain.stepping(model.trainable_variables),
+            ):
+                self._fit_by_keras(feed, told, place.following, stage)
         told.end_stage(None)
 
-    def _request(self, stage: Stage, own: Mapping[str, Any]) -> SolverRequest:
-        return overridden(stage.request, **own)
+    def _fit_by_keras(
+        self, feed: Feed, told: StageCallbacks, initial_epoch: int, stage: Stage
+    ) -> None:
+        keras.Model.fit(
+            self._model,
+            feed.x,
+            feed.y,
+            batch_size=feed.batch_size,
+            epochs=sys.maxsize,  # `told` counts: Keras's numbers are those of a backup
+            verbose=0,
+            callbacks=told,
+            validation_data=feed.validation_data,
+            shuffle=stage.arguments.get("shuffle", self._shuffle),
+            class_weight=feed.class_weight,
+            sample_weight=feed.sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=feed.steps_per_epoch,
+            validation_steps=feed.validation_steps,
+            validation_batch_size=feed.validation_batch_size,
+            validation_freq=feed.validation_freq,
+        )
+
+    def _feed_of(self, stage: Stage) -> Feed:
+        """Return the data, in slices of the stage's own size where it has one."""
+        own = stage.arguments.get("batch_size")
+        return self._feed if own is None else replace(self._feed, batch_size=own)
 
     def _limit(self, first: int) -> int | None:
         total = first
         for stage, own in zip(self._chain.stages, self._given, strict=True):
-            epochs = self._request(stage, own).maxiter if stage.is_batch else _epochs(stage, own)
+            epochs = request_of(stage, own).maxiter if stage.is_batch else num_epochs(stage, own)
             if epochs is None:
                 return None
             total += epochs
@@ -254,58 +293,11 @@ class ChainFit:
         return history
 
 
-@contextmanager
-def _at_work(model: keras.Model, chain: Chain) -> Iterator[None]:
-    """Let the chain be the model's optimizer for a while."""
-    before = model.optimizer
-    inner = getattr(before, "inner_optimizer", before)
-    if inner is not chain:
-        model.optimizer = chain
-    if not chain.built:
-        chain.build(model.trainable_variables)
-    try:
-        yield
-    finally:
-        if inner is not chain:
-            model.optimizer = before
-        model.train_function = None
-
-
-def _of_stage(given: Mapping[str, Any], number: int, chain: Chain) -> dict[str, Any]:
-    """Return what one stage is given."""
-    own = dict(given)
-    stage, num_stages = chain.stages[number], len(chain.stages)
-    for name in _FOR_EACH:
-        value = given[name]
-        if isinstance(value, (list, tuple)):
-            if len(value) != num_stages:
-                message = (
-                    f"{name} has {len(value)} values for {num_stages} stages: {value!r:.80}. "
-                    "Allowed is one for each stage, or one for all. Pass as many."
-                )
-                raise OptionError(message)
-            own[name] = value[number]
-    if not stage.is_batch and isinstance(given["options"], (list, tuple)) and own["options"]:
-        message = (
-            f"options for the stage {stage.name!r} cannot be honored: {own['options']!r:.80}. "
-            "Allowed are None or {} for an optimizer of Keras's. Set them where it is made."
-        )
-        raise OptionError(message)
-    return own
-
-
-def _epochs(stage: Stage, own: Mapping[str, Any]) -> int:
-    epochs = own["epochs"] if own["epochs"] is not None else stage.arguments["epochs"]
-    return int(epochs)
-
-
-def _check_epochs(stage: Stage, own: Mapping[str, Any]) -> None:
-    epochs = own["epochs"] if own["epochs"] is not None else stage.arguments.get("epochs")
-    if isinstance(epochs, int) and not isinstance(epochs, bool) and epochs >= 1:
-        return
-    message = (
-        f"the stage {stage.name!r} of a chain has no usable number of epochs: {epochs!r}. Allowed "
-        "is a positive integer: minibatch steps do not tell when they have converged. Pass "
-        f"epochs to fit(), or make the stage ({stage.name!r}, {{'epochs': 100}})."
-    )
-    raise OptionError(message)
+def _is_finite(logs: Mapping[str, Any], stage: Stage) -> bool:
+    """Tell whether the loss of a stage that Keras did is finite, and warn where it is not."""
+    loss = float(logs.get("loss", 0.0))
+    if math.isfinite(loss):
+        return True
+    message = f"The chain ends: after the stage {stage.name!r} the loss is {loss}."
+    warnings.warn(message, RuntimeWarning, stacklevel=6)
+    return False

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Start", "check_resume", "start"]
 
-_SAME_LOSS: Final = {"float64": 1e-8}  # relative; what reordered sums may differ by
-_SAME_LOSS_ELSE: Final = 1e-3
+_SAME_LOSS: Final = {"float64": (1e-8, 1e-12)}  # relative, absolute: what reordered sums differ by
+_SAME_LOSS_ELSE: Final = (1e-3, 1e-6)
 
 
 @final
@@ -157,7 +157,7 @@ def _difference(where: Standing, objective: ModelObjective) -> str:
     if not np.array_equal(project(where.x, objective.bounds), where.x):
         return "its bounds have changed"
     f = objective.value(where.x)
-    scale = _SAME_LOSS.get(objective.dtype, _SAME_LOSS_ELSE) * max(1.0, abs(where.f))
-    if not abs(f - where.f) <= scale:
+    relative, absolute = _SAME_LOSS.get(objective.numerics.precision, _SAME_LOSS_ELSE)
+    if not abs(f - where.f) <= relative * abs(where.f) + absolute:
         return f"the loss there is {f:.9g} now and was {where.f:.9g}, so data or loss have changed"
     return ""

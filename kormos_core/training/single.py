@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
+from kormos_core.training.at_work import at_work
 from kormos_core.training.callbacks import callback_list, refuse_rate_callbacks
 from kormos_core.training.progress import IterationProgress, with_whole_counts
 from kormos_core.training.solve import Solve, iteration_limit
@@ -74,20 +75,19 @@ class SingleFit:
         progress = IterationProgress(level, limit) if level else None
         told = callback_list(callbacks, model, progress, verbose=level, epochs=limit)
         model.stop_training = False
-        if not carrier.built:
-            carrier.build(model.trainable_variables)  # or a backup could not be loaded
-        carrier.take_loaded()
-        told.on_train_begin()
-        if carrier.take_loaded() and carrier.state is not None:  # such as by BackupAndRestore
-            first, goes_on = carrier.state.num_iterations, resume is not False
-        begin = self._solve.start(goes_on=goes_on, required=resume is True)
-        if limit is not None and first >= limit:
-            result, logs = self._solve.nothing_left(begin.x), None
-        else:
-            result, logs = self._solve.run(
-                told, begin, first=first, limit=limit, watched=bool(callbacks)
-            )
-        told.on_train_end(logs)
+        with at_work(model, carrier):
+            carrier.take_loaded()
+            told.on_train_begin()
+            if carrier.take_loaded() and carrier.state is not None:  # such as by BackupAndRestore
+                first, goes_on = carrier.state.num_iterations, resume is not False
+            begin = self._solve.start(goes_on=goes_on, required=resume is True)
+            if limit is not None and first >= limit:
+                result, logs = self._solve.nothing_left(begin.x), None
+            else:
+                result, logs = self._solve.run(
+                    told, begin, first=first, limit=limit, watched=bool(callbacks)
+                )
+            told.on_train_end(logs)
         return self._history(result, progress)
 
     def _history(

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, final
 from kormos_core.backends import current_backend
 from kormos_core.check import check_request
 from kormos_core.errors import UnsupportedError
-from kormos_core.objective import Settings, build_objective, float_dtype, forget_programs
+from kormos_core.objective import (
+    Settings,
+    build_objective,
+    float_dtype,
+    forget_programs,
+    warn_of_tolerances,
+)
 from kormos_core.result import Result, Status
 from kormos_core.state import SolverState
 from kormos_core.training.callbacks import DEFAULT_MAXITER
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from kormos_core.request import SolverRequest
     from kormos_core.training.feed import Feed
 
-__all__ = ["Solve", "iteration_limit"]
+__all__ = ["Solve", "iteration_limit", "refuse_replicas"]
 
 
 @final
@@ -56,7 +62,7 @@ class Solve:
     def __init__(
         self, model: keras.Model, carrier: BatchOptimizer, request: SolverRequest, feed: Feed
     ) -> None:
-        _refuse_replicas(model)
+        refuse_replicas(model)
         request.check_steps(getattr(model, "steps_per_execution", 1))
         self._method = request.create()  # a wrong option is told before anything is changed
         if request.pretrain_fn is not None:
@@ -81,6 +87,8 @@ class Solve:
             has_bounds=self._objective.bounds is not None,
             has_constraints=bool(self._objective.constraints),
         )
+        asked = {**request.options, **({} if request.tol is None else {"tol": request.tol})}
+        warn_of_tolerances(self._objective.numerics.precision, asked)
 
     def start(self, *, goes_on: bool, required: bool) -> Start:
         """Tell where the solve begins.
@@ -152,19 +160,20 @@ class Solve:
         with Interrupt() as interrupt:
             registered = self._request.registered
             run = Run(objective, registered, observer, interrupt, steps, begin.memory)
-            self._carrier.hold_state(partial(self._state, run, observer))
+            earlier = self._carrier.state if begin.memory is not None else None
+            self._carrier.hold_state(partial(self._state, run, observer, earlier))
             try:
                 result = run.solve(self._method, begin.x, maxiter=maxiter)
             except BaseException:
-                if run.best is not None:
-                    layout.write(run.best)
+                self._leave(run, observer, earlier)
                 raise
-            if not observer.weights_restored:
+            # what goes on has better weights than its point, until something has run
+            if not observer.weights_restored and (earlier is None or run.snapshot() is not None):
                 layout.write(result.x)
                 observer.written = layout.read()
         # Past this point Ctrl-C means what it means anywhere: there is no solve left to end.
         self._statistics.update_moving(objective, layout.read())
-        state = self._state(run, observer)
+        state = self._state(run, observer, earlier)
         self._carrier.hold_state(lambda: state)
         self._carrier.add_result(result)
         if result.status is Status.NONFINITE:
@@ -186,10 +195,21 @@ class Solve:
         self._carrier.add_result(result)
         return result
 
-    def _state(self, run: Run, observer: CallbackObserver) -> SolverState | None:
-        """Tell where a run stands; nothing can be gone on from before its weights are known."""
+    def _leave(self, run: Run, observer: CallbackObserver, earlier: SolverState | None) -> None:
+        """Keep the best point of a run that an error ends, and where it stands, not the run."""
+        if run.best is not None and (run.num_iterations or run.snapshot() is not None):
+            layout = self._objective.program.layout
+            layout.write(run.best)
+            observer.written = layout.read()
+        state = self._state(run, observer, earlier)
+        self._carrier.hold_state(lambda: state)
+
+    def _state(
+        self, run: Run, observer: CallbackObserver, earlier: SolverState | None
+    ) -> SolverState | None:
+        """Tell where a run stands: where an earlier one did, before its weights are known."""
         if observer.written is None:
-            return None
+            return earlier
         return SolverState(
             solver=self._request.registered.name,
             method=repr(self._method),
@@ -229,8 +249,19 @@ def iteration_limit(request: SolverRequest, first: int) -> int | None:
     return request.maxiter
 
 
-def _refuse_replicas(model: keras.Model) -> None:
-    """Refuse a model that is copied to several devices: its losses would be shared out."""
+def refuse_replicas(model: keras.Model) -> None:
+    """Refuse a model that is copied to several devices: its losses would be shared out.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is.
+    """
     num_replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
     if num_replicas > 1:
         message = (

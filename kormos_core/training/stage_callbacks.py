@@ -92,8 +92,25 @@ class StageCallbacks(keras.callbacks.CallbackList):
             one.set_params(shared.params)
         self._mine = keras.callbacks.CallbackList(mine, add_history=False, add_progbar=False)
         self._shared, self._observed = shared, model
+        self._following: int | None = None
+        self._limit = 0
         self.has_own = bool(mine)
         self.stopped = False
+
+    def count(self, first: int, limit: int) -> None:
+        """Count epochs from `first` on, whatever Keras's fit says, and end before `limit`.
+
+        Keras's fit begins at the epoch of the latest backup that the model has come back to,
+        in every later stage too.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first epoch.
+        limit : int
+            Number of the first epoch that is too much.
+        """
+        self._following, self._limit = first, limit
 
     def begin_stage(self) -> None:
         """Tell the stage's callbacks that it begins."""
@@ -109,11 +126,54 @@ class StageCallbacks(keras.callbacks.CallbackList):
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Do nothing with `logs`: the whole training goes on."""
 
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit that an `epoch` begins, with `logs`; then the stage's."""
+        self._tell("on_epoch_begin", self._number(epoch), logs)
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell the callbacks of the fit of the `epoch` and its `logs`, then the stage's."""
-        self._shared.on_epoch_end(epoch, logs)
-        self.stopped = self.stopped or self._observed.stop_training
-        self._mine.on_epoch_end(epoch, logs)
+        number = self._number(epoch)
+        self._tell("on_epoch_end", number, logs)
+        if self._following is not None:
+            self._following = number + 1
+            if self._following >= self._limit:
+                self._observed.stop_training = True
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit that a `batch` begins, with `logs`; then the stage's."""
+        self._tell("on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit of the `batch` and its `logs`, then the stage's."""
+        self._tell("on_train_batch_end", batch, logs)
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit that validation begins, with `logs`; then the stage's."""
+        self._tell("on_test_begin", logs)
+
+    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit of the validation's `logs`, then the stage's."""
+        self._tell("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit that a `batch` begins, with `logs`; then the stage's."""
+        self._tell("on_test_batch_begin", batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Tell the callbacks of the fit of the `batch` and its `logs`, then the stage's."""
+        self._tell("on_test_batch_end", batch, logs)
+
+    def _number(self, epoch: int) -> int:
+        return epoch if self._following is None else self._following
+
+    def _tell(self, hook: str, *arguments: Any) -> None:
+        """Call a `hook` of both, and see which of them asks to stop."""
+        model = self._observed
+        asked, model.stop_training = model.stop_training, False
+        getattr(self._shared, hook)(*arguments)
+        self.stopped = self.stopped or model.stop_training
+        model.stop_training = asked or model.stop_training
+        getattr(self._mine, hook)(*arguments)
 
 
 def _whole(value: Any) -> Any:

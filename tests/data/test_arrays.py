@@ -201,7 +201,7 @@ def test_data_that_cannot_be_swept_is_refused(arguments, message):
         adapt(*arguments)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True])
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "a", np.nan, [3]])
 def test_a_batch_size_that_is_no_positive_integer_is_refused(batch_size):
     with pytest.raises(
         DataError, match=r"batch_size is not usable.*Allowed is a positive integer"
@@ -221,9 +221,11 @@ def test_steps_take_the_first_slices(steps, samples):
     assert batches.num_batches == (steps or 3)
 
 
-@pytest.mark.parametrize("steps", [0, -1, 4])
+@pytest.mark.parametrize("steps", [0, -1, 4, 1.5, "a"])
 def test_steps_that_the_data_does_not_have_are_refused(steps):
-    with pytest.raises(DataError, match=rf"steps_per_epoch={steps} does not fit.* has 3 batches"):
+    with pytest.raises(
+        DataError, match=rf"steps_per_epoch={steps!r} does not fit.* has 3 batches"
+    ):
         adapt(X, Y, batch_size=3, steps=steps)
 
 
@@ -243,7 +245,7 @@ def test_the_last_part_is_set_apart_as_keras_does(fraction, at):
     assert training[2] is validation[2] is None
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, np.nan])
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, np.nan, "a"])
 def test_a_fraction_that_is_none_is_refused(fraction):
     with pytest.raises(DataError, match="validation_split is out of range"):
         split_off_validation((X, Y, None), fraction)
@@ -263,6 +265,11 @@ def test_a_frame_with_columns_of_several_dtypes_becomes_one_array():
     assert array.tolist() == [[1.0, 0.5, 1.0], [2.0, 1.5, 0.0]]
 
 
-def test_nested_lists_of_numbers_are_refused_with_their_cure():
-    with pytest.raises(DataError, match=r"a nested list of numbers.*np\.asarray\(x\)"):
-        adapt([[1.0, 2.0], [3.0, 4.0]], [1.0, 2.0])
+@pytest.mark.parametrize("name", ["x", "y", "sample_weight"])
+def test_nested_lists_of_numbers_are_refused_with_their_cure(name):
+    arguments = {"x": X[:2], "y": Y[:2], "sample_weight": W[:2]} | {name: [[1.0], [3.0]]}
+
+    with pytest.raises(
+        DataError, match=rf"^{name} is a nested list of numbers.*np\.asarray\({name}\)"
+    ):
+        adapt(**arguments)

@@ -6,6 +6,7 @@ import weakref
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from models import SAMPLES, Case, make
@@ -194,7 +195,7 @@ def test_a_generator_that_would_fill_the_memory_is_refused(monkeypatch):
         adapt(itertools.cycle(batches_of(X, Y)))
 
 
-@pytest.mark.parametrize("steps", [0, -1])
+@pytest.mark.parametrize("steps", [0, -1, 1.5, "a"])
 def test_steps_that_are_not_positive_are_refused(steps):
     with pytest.raises(DataError, match="steps_per_epoch is not usable"):
         adapt(generator(X, Y), steps=steps)
@@ -244,6 +245,62 @@ def test_what_a_stream_gives_itself_is_refused_beside_it(name, given):
 def test_arrays_in_a_batch_must_be_of_one_length():
     with pytest.raises(DataError, match=r"differ in length: \[5, 3\] samples"):
         list(adapt(iter([(X[:5], Y[:3])])))
+
+
+def test_single_samples_are_refused_with_the_cure():
+    single = tf.data.Dataset.from_tensor_slices((X, Y))
+
+    with pytest.raises(DataError, match=r"gives single samples, .*dataset\.batch\(256\)"):
+        list(adapt(single))
+
+
+def test_a_batch_of_too_many_parts_is_refused():
+    with pytest.raises(DataError, match=r"is a tuple of 4\. Allowed are x, \(x,\), \(x, y\)"):
+        list(adapt(dataset(X, Y, W, W)))
+
+
+def test_frames_in_a_batch_are_arrays():
+    (batch,) = adapt(iter([(pd.DataFrame(X), pd.Series(Y[:, 0]))]))
+
+    assert np.array(batch.x).tolist() == X.tolist()
+    assert np.array(batch.y).tolist() == Y.tolist()
+
+
+def broken(*arrays):
+    yield from batches_of(*arrays)[:1]
+    raise OSError("the disk is gone")
+
+
+def test_a_dataset_that_cannot_be_read_is_told_in_our_words():
+    signature = (tf.TensorSpec((None, 3)), tf.TensorSpec((None, 1)))
+    source = tf.data.Dataset.from_generator(lambda: broken(X, Y), output_signature=signature)
+
+    with pytest.raises(DataError, match=r"cannot be read: \w+: OSError: the disk is gone\."):
+        list(adapt(source))
+
+
+def test_an_error_of_a_users_own_generator_is_passed_on():
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(adapt(broken(X, Y)))
+
+
+@pytest.mark.parametrize(
+    ("source", "counted"),
+    [
+        (dataset(X, Y), True),
+        (dataset(X, Y).repeat(), True),
+        (of_unknown_length(X, Y), False),
+        (Iterable(X, Y), True),
+    ],
+    ids=["known", "endless", "unknown", "Python"],
+)
+def test_a_stream_knows_whether_its_steps_are_there(source, counted):
+    assert adapt(source, steps=2).is_counted is counted
+
+
+def test_a_dataset_of_fewer_batches_is_refused_before_it_is_read():
+    with pytest.raises(DataError, match=r"ended early: 3 batches of 5"):
+        adapt(dataset(X, Y), steps=5)
 
 
 @pytest.mark.parametrize("item", [X[:5], (X[:5],)])

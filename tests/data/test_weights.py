@@ -50,3 +50,21 @@ def test_class_weights_of_arrays_become_sample_weights():
     batches = adapt(np.zeros((5, 1)), LABELS, batch_size=3, class_weight=WEIGHTS)
 
     assert np.concatenate([batch.sample_weight for batch in batches]).tolist() == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[0.5, 1.0], 3.0, {0: "a"}, {"a": 1.0}, {0.5: 1.0}, {0: None}, {0: True}],
+    ids=str,
+)
+def test_class_weights_that_would_weigh_nothing_are_refused(weights):
+    with pytest.raises(
+        DataError, match=r"class_weight is not usable: .* Allowed is a mapping from class"
+    ):
+        adapt(np.zeros((5, 1)), LABELS, class_weight=weights)
+
+
+def test_class_weights_may_be_of_any_numeric_type():
+    batches = adapt(np.zeros((5, 1)), LABELS, class_weight={np.int64(0): np.float32(0.5), 2.0: 4})
+
+    assert np.array(next(iter(batches)).sample_weight).tolist() == EXPECTED

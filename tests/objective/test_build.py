@@ -274,6 +274,22 @@ def test_a_loss_of_the_models_own_precision_is_not_remarked_on(dtype):
     assert objective.dtype == dtype
 
 
+@pytest.mark.parametrize("batch_size", [RAGGED, SAMPLES])
+def test_targets_of_another_rank_are_no_stale_trace(batch_size):
+    case = make("dense")
+    column = objective_of(case, batch_size)[0]
+    x = point_of(column)
+    expected = column.value_and_grad(x)
+    case.y = case.y[:, 0]
+
+    flat = objective_of(case, batch_size)[0]
+
+    assert flat.program is not column.program
+    f, g = flat.value_and_grad(x)
+    assert f == pytest.approx(expected[0], rel=BATCHES)
+    assert g == pytest.approx(expected[1], rel=BATCHES)
+
+
 class Batched:
     """Any batches at all will do."""
 

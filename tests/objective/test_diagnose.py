@@ -7,6 +7,8 @@ from keras import layers, ops
 from models import SAMPLES, Case, floatx, make, normal, regression
 from oracles import RAGGED, objective_of, point_of
 
+from kormos_core.objective.diagnose import blame_batch
+
 SPOILED = 7  # a sample of the second batch
 
 
@@ -161,3 +163,39 @@ def test_a_diagnosis_changes_nothing():
 
     after = [keras.ops.convert_to_numpy(v) for v in case.model.variables]
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        "SparseCategoricalCrossentropy",
+        keras.losses.sparse_categorical_crossentropy,
+    ],
+    ids=["string", "class", "function"],
+)
+def test_a_class_index_without_an_output_is_named(loss, float64):
+    case = make("convolution")
+    case.model.compile(loss=loss, optimizer="sgd")
+    objective = objective_of(case, RAGGED)[0]
+    case.y[[SPOILED, SPOILED + 1]] = 7, -1
+    spoiled = objective_of(case, RAGGED)[0]
+    inputs = [batch for _, batch in spoiled.inputs()]
+
+    found = blame_batch(objective.program, point_of(objective), inputs[1], 1)
+
+    assert found == ("the target has class indices outside of 0 to 2: 2 of 5, such as 7 (batch 1)")
+
+
+def test_a_class_that_the_loss_ignores_is_no_fault(float64):
+    case = make("ignored_class")
+    case.model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    )
+    case.y[0] = -1
+    objective = objective_of(case)[0]
+    (inputs,) = [batch for _, batch in objective.inputs()]
+
+    found = blame_batch(objective.program, point_of(objective), inputs, 0)
+
+    assert found == "all layers' outputs are finite, so it arises in the loss itself"

@@ -137,6 +137,33 @@ def test_data_that_changes_within_the_graph_is_told_as_it_is_outside(float64):
         evaluate(objective, x)
 
 
+@pytest.mark.parametrize(
+    ("last", "shapes"),
+    [
+        ((normal(3, 4), normal(3, 1)), r"\(\[samples, 4\], \[samples, 1\], None\)"),
+        ((normal(3, 3), normal(3, 1), np.ones(3)), r"\[samples, 1\], \[samples\]\)"),
+    ],
+    ids=["width", "weights"],
+)
+def test_batches_that_differ_in_more_than_samples_are_refused_in_the_graph(last, shapes, float64):
+    case = regression_case()
+    batches = adapt(iter([(case.x, case.y), last]), float_dtype="float64")
+    objective = build_objective(case.model, batches, settings=Settings())[0]
+
+    with pytest.raises(DataError, match=rf"^batch 1 .* of shapes .*{shapes}.*Pad them"):
+        evaluate(objective, point_of(objective))
+
+
+def test_a_stream_of_unknown_length_with_too_few_batches_is_refused_in_the_graph(float64):
+    case = regression_case()
+    data = tf.data.Dataset.from_tensor_slices((case.x, case.y)).batch(RAGGED)
+    batches = adapt(data.filter(lambda *_: True), steps=5)
+    objective = build_objective(case.model, batches, settings=Settings())[0]
+
+    with pytest.raises(DataError, match="ended early: 3 batches of 5"):
+        evaluate(objective, point_of(objective))
+
+
 @pytest.mark.parametrize("way", ["whole", "slices", "stream"])
 def test_noise_in_the_graph_is_the_noise_outside(way, float64):
     keras.utils.set_random_seed(0)

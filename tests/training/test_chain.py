@@ -300,3 +300,163 @@ def test_progress_tells_of_every_stage(capsys):
     assert "Iteration 1/4 - loss" in told
     assert "adam: 2 epochs of minibatches" in told
     assert "native:lbfgs: MAX_ITER after 2 iterations" in told
+
+
+def failing_at(epoch):
+    def fail(at, logs):
+        if at == epoch:
+            raise InterruptedError
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=fail)
+
+
+def test_every_stage_counts_its_own_epochs_after_a_backup(tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    epochs = [4, 3, 4]
+    with pytest.raises(InterruptedError):
+        make("adam>native:lbfgs>sgd").fit(
+            X, Y, epochs=epochs, callbacks=[failing_at(3), backup], verbose=0
+        )
+    model = make("adam>native:lbfgs>sgd")
+
+    rest = model.fit(X, Y, epochs=epochs, callbacks=[backup], verbose=0)
+    again = model.fit(X, Y, epochs=epochs, verbose=0)
+
+    assert rest.epoch == list(range(3, 11))
+    assert rest.history["solver"] == ["adam"] + ["native:lbfgs"] * 3 + ["sgd"] * 4
+    assert again.epoch == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "arguments", "message"),
+    [
+        ("native:lbfgs-b>adam", {"bounds": (-1, 1)}, "bounds.*last stage 'adam' knows none"),
+        ("adam>sgd", {"tol": 1e-3}, "tol=0.001 cannot be honored: no stage"),
+        ("adam>sgd", {"options": {"gtol": 1.0}}, "options.*no stage of the chain is a solver"),
+    ],
+)
+def test_arguments_for_solvers_need_a_solver_to_honor_them(optimizer, arguments, message):
+    with pytest.raises(OptionError, match=message):
+        make(kormos.Chain(optimizer)).fit(X, Y, epochs=1, verbose=0, **arguments)
+
+
+def test_what_a_later_solver_cannot_do_is_said_before_the_first_stage():
+    model = make("adam>native:newton-cg")
+    before = model.get_weights()
+
+    with pytest.raises(UnsupportedError, match="native:newton-cg does not honor bounds"):
+        model.fit(X, Y, epochs=2, bounds=(-1, 1), verbose=0)
+
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+
+
+def test_a_stage_s_batch_size_needs_arrays():
+    class Source(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return X, Y
+
+    chain = kormos.Chain([("adam", {"epochs": 1, "batch_size": 7}), "native:lbfgs"])
+
+    with pytest.raises(DataError, match="batch_size=7 of the stage 'adam' cannot be honored"):
+        make(chain).fit(Source(), verbose=0)
+
+
+def test_a_layer_may_be_unfrozen_for_a_later_stage():
+    def unfreeze(model):
+        model.get_layer("hidden").trainable = True
+
+    chain = kormos.Chain([("adam", {}), ("sgd", {"pretrain_fn": unfreeze})])
+    model = make(chain)
+    model.get_layer("hidden").trainable = False
+    before = model.get_layer("hidden").get_weights()[0]
+
+    model.fit(X, Y, epochs=1, verbose=0)
+
+    assert np.abs(model.get_layer("hidden").get_weights()[0] - before).max() > 0
+
+
+def test_an_optimizer_that_has_stepped_one_model_does_not_step_another():
+    chain = kormos.Chain("adam>native:lbfgs")
+    make(chain).fit(X, Y, epochs=1, verbose=0)
+
+    with pytest.raises(UnsupportedError, match="'adam' has made steps of other variables"):
+        make(chain).fit(X, Y, epochs=1, verbose=0)
+
+
+def test_a_stage_s_stop_within_an_epoch_hands_over():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    chain = kormos.Chain([("adam", {"callbacks": Stop()}), "native:lbfgs"])
+
+    history = make(chain).fit(X, Y, epochs=[5, 2], verbose=0)
+
+    assert history.history["solver"] == ["adam"] + ["native:lbfgs"] * 2
+
+
+def test_a_stage_of_steps_that_diverges_ends_the_chain():
+    chain = kormos.Chain([keras.optimizers.SGD(1e200), "native:lbfgs"])
+
+    with pytest.warns(RuntimeWarning, match="The chain ends: after the stage 'sgd'"):
+        history = make(chain).fit(X, Y, epochs=4, verbose=0)
+
+    assert history.history["solver"] == ["sgd"] * 4
+
+
+def test_a_user_s_list_of_callbacks_is_left_as_it_was():
+    listed = keras.callbacks.CallbackList([keras.callbacks.History()])
+    model = make("adam>native:lbfgs")
+
+    history = model.fit(X, Y, epochs=2, callbacks=listed, verbose=0)
+
+    assert len(history.epoch) == 4
+    assert listed.callbacks == [history]
+
+
+def stopped_in_the_second_stage():
+    model = make("adam>native:lbfgs")
+    model.fit(X, Y, epochs=[2, 5], callbacks=[stop_at(3)], verbose=0)
+    return model
+
+
+@pytest.mark.parametrize(("first", "epochs"), [(4, [4, 5, 6]), (10, [10, 11, 12])])
+def test_a_chain_that_goes_on_numbers_its_epochs_as_it_is_told(first, epochs):
+    model = stopped_in_the_second_stage()
+
+    rest = model.fit(X, Y, epochs=[2, 5], initial_epoch=first, verbose=0)
+
+    assert rest.epoch == epochs
+    assert [type(result).__name__ for result in rest.results] == ["NoneType", "Result"]
+
+
+def test_a_chain_that_must_go_on_refuses_other_data():
+    model = stopped_in_the_second_stage()
+
+    with pytest.raises(UnsupportedError, match="data or loss have changed"):
+        model.fit(X, Y + 1.0, epochs=[2, 5], resume=True, verbose=0)
+
+
+def test_a_chain_that_is_done_says_that_it_begins_again():
+    model = make("adam>native:lbfgs")
+    model.fit(X, Y, epochs=2, verbose=0)
+
+    with pytest.warns(RestartWarning, match="begins again with its first stage"):
+        again = model.fit(X, Y, epochs=2, initial_epoch=4, verbose=0)
+
+    assert again.epoch == [4, 5, 6, 7]
+
+
+def test_the_loss_is_scaled_in_every_stage_of_steps():
+    keras.utils.set_random_seed(1)
+    model = kormos.BatchOptimizedSequentialModel([keras.Input((4,)), layers.Dense(1)])
+    scaler = keras.optimizers.LossScaleOptimizer(kormos.Chain("adam>native:lbfgs>sgd"))
+    model.compile(optimizer=scaler, loss="mse")
+
+    model.fit(X.astype("float32"), Y.astype("float32"), epochs=2, verbose=0)
+
+    assert model.optimizer is scaler
+    assert int(scaler.step_counter) == 8  # two batches an epoch, two stages of two epochs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
+import weakref
 
 import keras
 import numpy as np
@@ -277,3 +279,70 @@ def test_a_killed_fit_by_scipy_begins_again_at_the_backup(tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     assert "starts afresh from the model's weights" in run.stderr
     assert np.load(tmp_path / "end.npz")["epoch"][0] == 5
+
+
+def test_a_plain_model_comes_back_to_its_backup(tmp_path):
+    def fit(*callbacks):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(6, "tanh"), layers.Dense(1)])
+        model.compile(optimizer="sgd", loss="mse")
+        backup = keras.callbacks.BackupAndRestore(tmp_path)
+        own = model.optimizer
+        try:
+            return kormos.fit(
+                model,
+                X,
+                Y,
+                solver="native:lbfgs",
+                epochs=8,
+                callbacks=[*callbacks, backup],
+                verbose=0,
+            )
+        finally:
+            assert model.optimizer is own
+
+    with pytest.raises(ZeroDivisionError):
+        fit(keras.callbacks.LambdaCallback(on_epoch_end=lambda at, logs: 1 // (at - 5)))
+
+    assert fit().epoch == [5, 6, 7]
+
+
+def test_a_small_loss_that_has_changed_is_noticed():
+    model = make("native:lbfgs")
+    model.compile(optimizer="native:lbfgs", loss="mse", loss_weights=1e-3)
+    options = {"gtol": 1e-30}
+    model.fit(X, Y, epochs=2, options=options, verbose=0)
+
+    with pytest.raises(UnsupportedError, match="data or loss have changed"):
+        model.fit(X, Y * (1 + 5e-6), epochs=4, options=options, resume=True, verbose=0)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
+def test_a_fit_goes_on_after_an_error_in_a_callback(hook):
+    whole = make("native:lbfgs").fit(X, Y, epochs=8, verbose=0)
+    model = make("native:lbfgs")
+    model.fit(X, Y, epochs=3, verbose=0)
+    bad = keras.callbacks.LambdaCallback(**{hook: lambda at, logs: 1 // 0})
+    with pytest.raises(ZeroDivisionError):
+        model.fit(X, Y, epochs=8, resume=True, callbacks=[bad], verbose=0)
+
+    rest = model.fit(X, Y, epochs=8, resume=True, verbose=0)
+
+    np.testing.assert_allclose(rest.history["loss"], whole.history["loss"][rest.epoch[0] :])
+
+
+def test_an_error_leaves_no_run_behind():
+    class Bad(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise ZeroDivisionError
+
+    model, bad = make("native:lbfgs"), Bad()
+    kept = weakref.ref(bad)
+    with pytest.raises(ZeroDivisionError):
+        model.fit(X, Y, epochs=8, callbacks=[bad], verbose=0)
+
+    del bad
+    gc.collect()
+
+    assert kept() is None
+    assert model.optimizer.state.num_iterations == 1

@@ -1,0 +1,115 @@
+"""Errors of Keras and of the backend, with a sentence of our own in front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import keras
+
+from kormos_core.backends import current_backend
+from kormos_core.data import reason_of
+from kormos_core.errors import KormosError, UnsupportedError
+from kormos_core.objective.precision import float_dtype
+from kormos_core.objective.sweep import Inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kormos_core.objective.program import Program
+
+__all__ = ["guarded", "is_foreign", "unusable"]
+
+_T = TypeVar("_T")
+_OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
+
+
+def unusable(model: keras.Model, arrays: Any, error: Exception) -> UnsupportedError:
+    """Say that model and data do not fit, in front of what Keras or the backend says.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model.
+    arrays : tuple of (x, y, sample_weight), or None
+        The batch; None where it is not known.
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    UnsupportedError
+        What to raise from it.
+    """
+    return UnsupportedError(
+        f"the model {model.name!r} cannot be evaluated on its data: {type(error).__name__}: "
+        f"{reason_of(error)}. {_shapes(arrays)}{_cure(model, error)}"
+    )
+
+
+def guarded(function: Callable[[Any, Any], _T], program: Program) -> Callable[[Any, Any], _T]:
+    """Let a compiled function of a batch fail in our words.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the parameters and a batch, or a tuple that begins with one.
+    program : Program
+        Whose function it is.
+
+    Returns
+    -------
+    callable
+        The function. What is run eagerly passes a user's own errors as they are.
+    """
+
+    def call(x: Any, batch: Any) -> _T:
+        try:
+            return function(x, batch)
+        except KormosError:
+            raise
+        except Exception as error:
+            if not is_foreign(error, eager=program.settings.eager):
+                raise
+            inputs = batch if isinstance(batch, Inputs) else batch[0]
+            raise unusable(program.model, inputs.arrays, error) from error
+
+    return call
+
+
+def is_foreign(error: Exception, *, eager: bool) -> bool:
+    """Tell whether an error needs our words.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+    eager : bool
+        Whether the model runs uncompiled, where a user's own errors are told as such.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
+    return not eager or type(error).__module__.partition(".")[0] == current_backend().name
+
+
+def _shapes(arrays: Any) -> str:
+    if arrays is None:
+        return ""
+    shapes = keras.tree.map_structure(
+        lambda leaf: None if leaf is None else f"{leaf.dtype.name}{list(leaf.shape)}", arrays
+    )
+    return f"Inputs: {shapes[0]}, targets: {shapes[1]}, sample weights: {shapes[2]}. "
+
+
+def _cure(model: keras.Model, error: Exception) -> str:
+    if type(error).__name__ in _OUT_OF_MEMORY:
+        return "The memory does not hold one sweep of this size. Pass a smaller batch_size."
+    losses = {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
+    if float_dtype(model) == "float64" and losses - {"float64"}:
+        return (
+            "The model is float64 and its loss is not: call keras.config.set_floatx('float64') "
+            "before making the loss and compiling."
+        )
+    return "Compare these with the model's summary, its loss and its metrics."
