@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchOptimizedMixin", "BatchOptimizedModel", "BatchOptimizedSequentialModel"]
 
+_FUNCTIONAL = "BatchOptimizedFunctional"
 _FIT_BATCH_EPOCHS = 20  # what `fit_batch` of kormos 0.1 had as its default
 
 
@@ -194,7 +195,7 @@ validation_batch_size, validation_freq : object
                 batch_size=batch_size,
                 epochs=1 if epochs is None else epochs,
                 verbose=verbose,
-                callbacks=callbacks,
+                **({} if callbacks is None else {"callbacks": callbacks}),
                 validation_split=validation_split,
                 validation_data=validation_data,
                 shuffle=shuffle,
@@ -292,6 +293,14 @@ class BatchOptimizedSequentialModel(BatchOptimizedMixin, keras.Sequential):
     """`keras.Sequential` with batch solvers."""
 
 
+def __getattr__(name: str) -> Any:
+    """Give the class of functional models by its name, which pickle looks for here."""
+    if name == _FUNCTIONAL:
+        return _functional_class()
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
+
+
 @functools.cache
 def _functional_class() -> type[BatchOptimizedModel]:
     """Join `BatchOptimizedModel` with Keras's class of functional models.
@@ -301,10 +310,11 @@ def _functional_class() -> type[BatchOptimizedModel]:
     Keras does not export it.
     """
     inputs = keras.Input(shape=(1,), name="kormos_probe")
-    functional = type(keras.Model(inputs, inputs, name="kormos_probe"))
+    outputs = keras.layers.Identity()(inputs)  # some versions refuse inputs as outputs
+    functional = type(keras.Model(inputs, outputs, name="kormos_probe"))
     # Keras looks at the constructor's arguments to tell a functional model.
     own = {"__init__": functional.__init__}
-    made = type("BatchOptimizedFunctional", (BatchOptimizedModel, functional), own)
+    made = type(_FUNCTIONAL, (BatchOptimizedModel, functional), own)
     made.__doc__ = "`BatchOptimizedModel` made of inputs and outputs."
     made.__module__ = __name__
     # Saved under the name of the class that exists in every process, and that makes it again.

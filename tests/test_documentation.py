@@ -173,3 +173,12 @@ def test_the_limit_of_dense_hessians_is_the_one_that_the_documentation_says():
     text = (ROOT / "docs" / "choose-a-solver.md").read_text(encoding="utf-8")
 
     assert [f"at most {limit:,} parameters" in text for limit in limits] == [True]
+
+
+def test_the_tests_that_the_promises_name_are_there():
+    text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/.-]+\.py)::(\w+)`", text)
+
+    assert len(named) > 40
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"

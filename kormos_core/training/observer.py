@@ -155,6 +155,8 @@ class CallbackObserver:
             self._layout.write(iterate.x)
         written = self._layout.read() if self._watched else None
         self.written, self._told = written, epoch + 1
+        if self._watched:
+            self._count(epoch + 1)
         logs = self._solver_logs(iterate)
         # where iterations went by in the graph, it is due if it was at any of them
         validate = self._validation is not None and any(
@@ -173,6 +175,12 @@ class CallbackObserver:
             self._see_to_weights(written, iterate.number)
         if self._model.stop_training:
             raise StopSolve(Status.STOPPED_BY_CALLBACK)
+
+    def _count(self, num_epochs: int) -> None:
+        """Let the optimizer tell how many iterations there were, as trackers ask it."""
+        optimizer = getattr(self._model, "optimizer", None)
+        if optimizer is not None:
+            optimizer.iterations.assign(num_epochs)
 
     @staticmethod
     def _solver_logs(iterate: Iterate) -> dict[str, float]:
