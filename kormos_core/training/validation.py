@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import keras
 import numpy as np
 
+from kormos_core.backends import current_backend
 from kormos_core.data import DEFAULT_BATCH_SIZE, StreamBatches, count_samples, is_arrays
 from kormos_core.errors import DataError
 
@@ -129,7 +130,7 @@ class Validation:
         if arrays and batch_size is None:
             batch_size = min(count_samples(x, y, weight), DEFAULT_BATCH_SIZE)
         logs = model.evaluate(
-            x=x,
+            x=_with_words_as_tensors(x),
             y=y,
             sample_weight=weight,
             batch_size=batch_size if arrays else None,
@@ -142,6 +143,16 @@ class Validation:
             f"val_{name}": value if np.ndim(value) else float(value)
             for name, value in logs.items()
         }
+
+
+def _with_words_as_tensors(x: Any) -> Any:
+    """Turn arrays of strings into tensors: Keras evaluates these, and refuses the arrays."""
+
+    def turned(leaf: Any) -> Any:
+        words = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USO"
+        return current_backend().to_device(leaf) if words else leaf
+
+    return keras.tree.map_structure(turned, x) if is_arrays(x) else x
 
 
 def _check_data(data: Any) -> None:

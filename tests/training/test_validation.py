@@ -376,3 +376,17 @@ def test_a_metric_of_several_numbers_is_kept_as_an_array():
 
     assert np.shape(columns["f1_score"]) == np.shape(columns["val_f1_score"]) == (2, 3)
     np.testing.assert_allclose(columns["f1_score"], columns["val_f1_score"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["U", "O"])
+def test_words_are_validated_on_as_they_are_trained_on(kind):
+    words = np.array([["a"], ["b"], ["a"], ["c"]] * 5).astype(kind)
+    targets = np.arange(20.0)[:, None]
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b", "c"], output_mode="one_hot")
+    inputs = keras.Input((1,), dtype="string")
+    model = kormos.BatchOptimizedModel(inputs, keras.layers.Dense(1)(lookup(inputs)))
+    model.compile(optimizer="scipy:l-bfgs-b", loss="mse")
+
+    history = model.fit(words, targets, validation_data=(words, targets), verbose=0)
+
+    np.testing.assert_allclose(history.history["val_loss"], history.history["loss"], rtol=1e-5)
