@@ -96,7 +96,20 @@ def minimize(
     >>> result.status.converged
     True
     """
-    start = np.array(x0, dtype=np.float64)
+    if not callable(fun):
+        message = (
+            f"not a function: {fun!r:.80}. Allowed is a function of one flat tensor, written in "
+            "keras.ops. Pass one."
+        )
+        raise UnsupportedError(message)
+    try:
+        start = np.array(x0, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        message = (
+            f"x0 is not a vector of numbers: {x0!r:.80}. Allowed is an array of shape (n,). "
+            "Pass one."
+        )
+        raise BoundsError(message) from error
     if start.ndim != 1 or start.size == 0:
         message = (
             f"x0 is not a flat vector: shape {start.shape}. Allowed is shape (n,) with n >= 1. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -11,10 +12,11 @@ from kormos_core.chain import Chain
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective import float_dtype, floatx_scope
 from kormos_core.optimizer import BatchOptimizer, get
+from kormos_core.request import check_jit
 from kormos_core.training import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from kormos_core.request import SolverRequest
 
@@ -77,6 +79,7 @@ class BatchOptimizedMixin:
             If the solver cannot honor `steps_per_execution`.
         """
         optimizer = _resolve(optimizer)
+        check_jit(jit_compile)
         batch = isinstance(optimizer, BatchOptimizer)
         for request in _requests(optimizer):
             request.check_steps(steps_per_execution)
@@ -351,8 +354,14 @@ def _derive_from_functional(cls: type) -> None:
 def _resolve(optimizer: Any) -> Any:
     if isinstance(optimizer, (list, tuple)):
         return Chain(optimizer)
-    if not isinstance(optimizer, str):
+    if optimizer is None or isinstance(optimizer, (keras.optimizers.Optimizer, Mapping)):
         return optimizer
+    if not isinstance(optimizer, str):
+        message = (
+            f"not an optimizer: {optimizer!r:.80}. Allowed are the name of a solver or of one of "
+            "Keras's optimizers, an instance of either, and a chain of them. Pass one."
+        )
+        raise UnsupportedError(message)
     try:
         return keras.optimizers.get(optimizer)
     except (ValueError, KeyError, TypeError):

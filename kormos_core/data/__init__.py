@@ -31,6 +31,7 @@ __all__ = [
     "adapt",
     "count_samples",
     "is_arrays",
+    "is_positive_whole",
     "normalize",
     "reason_of",
     "split_off_validation",

@@ -95,12 +95,14 @@ class Feed:
         Batches
             The batches.
         """
-        arrays = is_arrays(self.x)
+        own = self.batch_size
+        if own is None and is_arrays(self.x):
+            own = batch_size
         return adapt(
             self.x,
             self.y,
             self.sample_weight,
-            batch_size=self.batch_size or batch_size if arrays else self.batch_size,
+            batch_size=own,
             class_weight=self.class_weight,
             steps=self.steps_per_epoch,
             float_dtype=float_dtype,
@@ -121,9 +123,10 @@ class Feed:
         """
         if self.validation_data is None:
             return None
+        sizes = (self.validation_batch_size, self.batch_size, batch_size)
         return Validation(
             data=self.validation_data,
-            batch_size=self.validation_batch_size or self.batch_size or batch_size,
+            batch_size=next((size for size in sizes if size is not None), None),
             steps=self.validation_steps,
             freq=self.validation_freq,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kormos_core.chain import Chain
+from kormos_core.data import is_positive_whole
 from kormos_core.errors import NotCompiledError, UnsupportedError
 from kormos_core.optimizer import BatchOptimizer, get
 from kormos_core.request import as_constraints, overridden
@@ -15,7 +17,7 @@ from kormos_core.training.resume import check_resume
 from kormos_core.training.single import SingleFit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import keras
 
@@ -108,6 +110,7 @@ validation_freq : object
     """
     level = verbosity(verbose)
     check_resume(resume)
+    _check_arguments(options, pretrain_fn, initial_epoch)
     carrier = _carrier(model, solver)
     feed = Feed.of(
         x=x,
@@ -151,6 +154,32 @@ def _single(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _check_arguments(options: Any, pretrain_fn: Any, initial_epoch: Any) -> None:
+    """Refuse what would only fail, or be misread, much later."""
+    many = isinstance(options, (list, tuple))
+    for own in options if many else [options]:
+        if own is not None and not isinstance(own, Mapping):
+            message = (
+                f"options are not usable: {own!r:.80}. Allowed is a mapping from names to "
+                "values. Write options={'name': value}."
+            )
+            raise UnsupportedError(message)
+    many = isinstance(pretrain_fn, (list, tuple))
+    for function in pretrain_fn if many else [pretrain_fn]:
+        if function is not None and not callable(function):
+            message = (
+                f"pretrain_fn is not usable: {function!r:.80}. Allowed is a function of the "
+                "model. Pass one, or leave it out."
+            )
+            raise UnsupportedError(message)
+    if initial_epoch != 0 and not is_positive_whole(initial_epoch):
+        message = (
+            f"initial_epoch is not usable: {initial_epoch!r:.80}. Allowed is a whole number from "
+            "0: that of the first iteration. Pass one."
+        )
+        raise UnsupportedError(message)
+
+
 def _carrier(model: keras.Model, solver: Any) -> BatchOptimizer | Chain:
     if not model.compiled:
         message = (
@@ -162,6 +191,8 @@ def _carrier(model: keras.Model, solver: Any) -> BatchOptimizer | Chain:
         return solver
     if isinstance(solver, (list, tuple)) or (isinstance(solver, str) and ">" in solver):
         return Chain(solver)
+    if solver is not None and not isinstance(solver, str):
+        return get(solver)  # which refuses it
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if isinstance(optimizer, BatchOptimizer) or (isinstance(optimizer, Chain) and solver is None):

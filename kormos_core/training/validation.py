@@ -10,7 +10,13 @@ import keras
 import numpy as np
 
 from kormos_core.backends import current_backend
-from kormos_core.data import DEFAULT_BATCH_SIZE, StreamBatches, count_samples, is_arrays
+from kormos_core.data import (
+    DEFAULT_BATCH_SIZE,
+    StreamBatches,
+    count_samples,
+    is_arrays,
+    is_positive_whole,
+)
 from kormos_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,9 +98,19 @@ class Validation:
     def __post_init__(self) -> None:
         """Refuse data that cannot be evaluated, and a frequency that means nothing."""
         _check_data(self.data)
+        for name, number in (("steps", self.steps), ("batch_size", self.batch_size)):
+            if number is not None and not is_positive_whole(number):
+                message = (
+                    f"validation_{name} is not usable: {number!r:.80}. Allowed is a positive "
+                    "integer, or None. Pass one of them."
+                )
+                raise DataError(message)
         freq = self.freq
         positive = isinstance(freq, int) and not isinstance(freq, bool) and freq >= 1
-        if not positive and not (isinstance(freq, Sequence) and not isinstance(freq, str)):
+        many: Any = freq  # a user may pass anything
+        listed = isinstance(many, Sequence) and not isinstance(many, str)
+        listed = listed and all(is_positive_whole(number) for number in many)
+        if not positive and not listed:
             message = (
                 f"validation_freq is not usable: {freq!r}. Allowed is a positive integer, or a "
                 "list of iterations counted from 1. Pass one of them."

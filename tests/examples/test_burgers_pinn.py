@@ -21,19 +21,19 @@ def same_precision_afterwards():
 
 def test_the_solver_gains_more_than_adam_in_as_many_sweeps(tmp_path, monkeypatch, capsys):
     picture = tmp_path / "picture.png"
-    small = ("--collocation", "150", "--epochs", "5", "--iterations", "120", "--no-jit")
+    small = ("--collocation", "150", "--epochs", "5", "--iterations", "60", "--no-jit")
     arguments = [*small, "--adam-alone", "--seeds", "0", "--picture", str(picture)]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
 
     (run,) = runpy.run_path(str(SCRIPT), run_name="__main__")["runs"]
 
-    assert run.solver.result.num_iterations == 120
+    assert run.solver.result.num_iterations == 60
     assert len(run.alone.losses) == run.solver.result.fg_evals
     assert run.solver.result.loss < min(run.alone.losses)
     assert picture.read_bytes().startswith(b"\x89PNG")
     told = capsys.readouterr().out
     assert "median" in told
-    assert "native:lbfgs: MAX_ITER after 120 iterations" in told
+    assert "native:lbfgs: MAX_ITER after 60 iterations" in told
 
 
 def test_the_reference_has_the_published_steepest_slope():
