@@ -164,10 +164,16 @@ class ErrorTrace(keras.callbacks.Callback):
         self.sweeps: list[float] = []
         self.errors: list[float] = []
 
+    def on_train_begin(self, logs=None):  # noqa: ARG002 - Keras's signature
+        self.note(0)
+
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
-            self.sweeps.append(logs.get("fg_evals", epoch + 1))
-            self.errors.append(self.reference.error(self.model))
+            self.note(logs.get("fg_evals", epoch + 1))
+
+    def note(self, sweeps: float) -> None:
+        self.sweeps.append(sweeps)
+        self.errors.append(self.reference.error(self.model))
 
 
 class Phase(NamedTuple):
@@ -184,11 +190,11 @@ class Phase(NamedTuple):
 def train(model, rows: Rows, reference: Reference, optimizer, epochs: int, *, jit: bool) -> Phase:
     """Train by one of Keras's optimizers in minibatches, or by a solver on all rows at once."""
     begin = time.perf_counter()
-    trace = ErrorTrace(reference, max(1, epochs // 40))
+    trace = ErrorTrace(reference, -(-epochs // 40))
     minibatches = not isinstance(optimizer, kormos.BatchOptimizer)
     model.compile(
         optimizer=optimizer,
-        steps_per_execution=STEPS if minibatches else trace.every,
+        steps_per_execution=1 if minibatches else trace.every,
         jit_compile=jit,
     )
     history = model.fit(
@@ -227,7 +233,7 @@ def run(seed: int, reference: Reference, arguments: argparse.Namespace, *, alone
     twin.set_weights(model.get_weights())
     optimizer = kormos.BatchOptimizer(SOLVER, options=OPTIONS)
     solver = train(model, rows, reference, optimizer, arguments.iterations, jit=jit)
-    print(f"seed {seed}: {solver.result}", flush=True)
+    print(f"seed {seed}: error {solver.error:.2e}. {solver.result}", flush=True)
     more = None
     if alone:
         sweeps = int(solver.sweeps[-1])
@@ -274,7 +280,9 @@ def draw(shown: Run, runs: list[Run], reference: Reference, path: Path) -> None:
     for name, t in zip("abc", (0.25, 0.5, 0.75), strict=True):
         at = int(np.argmin(np.abs(reference.t - t)))
         axes["field"].axvline(t, color="black", linewidth=0.8, linestyle=":")
-        axes[name].plot(reference.x, reference.u[:, at], "tab:blue", linewidth=3, label="exact")
+        axes[name].plot(
+            reference.x, reference.u[:, at], "tab:blue", linewidth=3, label="reference"
+        )
         axes[name].plot(reference.x, u[:, at], "tab:red", linestyle="--", label="network")
         axes[name].set(xlabel="x", title=f"t = {reference.t[at]:.2f}", ylim=(-1.1, 1.1))
     axes["a"].set_ylabel("u")
@@ -289,7 +297,7 @@ def draw_progress(losses: plt.Axes, errors: plt.Axes, runs: list[Run]) -> None:
         begin = run.adam.sweeps[-1]
         phases = [("Adam", "tab:blue", 0, run.adam), (SOLVER, "tab:red", begin, run.solver)]
         if run.alone is not None:
-            phases.append(("Adam alone", "tab:gray", begin, run.alone))
+            phases.append((f"Adam alone, seed {run.seed}", "tab:gray", begin, run.alone))
         for name, color, at, phase in phases:
             style = {"color": color, "linewidth": 1.2, "label": name}
             losses.plot(np.add(phase.sweeps, at), phase.losses, **style)
