@@ -47,7 +47,7 @@ def test_the_plugin_loads_neither_keras_nor_numpy_by_itself():
 def test_every_spec_is_complete(name):
     spec = SPECS[name]
 
-    assert spec.supports >= {"stop", "in-graph", "chunk"}
+    assert spec.supports >= {"stop", "resume", "in-graph", "chunk"}
     assert spec.dtypes == {"float32", "float64"}
     assert spec.backends == frozenset()
     assert spec.tolerates_nonfinite

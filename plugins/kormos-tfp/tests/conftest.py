@@ -46,6 +46,7 @@ class Host:
     """What runs the loop: compiled, or eagerly, which takes no time to compile."""
 
     bounds = None
+    memory = None
 
     def __init__(self, graph, room=1000, *, compiled=False):
         self.graph, self.room, self.compiled = graph, room, compiled

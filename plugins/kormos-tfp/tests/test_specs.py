@@ -47,7 +47,7 @@ def test_every_spec_is_complete(name):
     spec = SPECS[name]
 
     assert f"tfp-{name}" in spec.aliases
-    assert spec.supports == {"stop", "in-graph", "chunk"}
+    assert spec.supports == {"stop", "resume", "in-graph", "chunk"}
     assert spec.backends == {"tensorflow"}
     assert spec.dtypes == {"float32", "float64"}
     assert spec.summary.endswith(".")
