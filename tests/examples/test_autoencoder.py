@@ -1,22 +1,11 @@
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import keras
 import pytest
-from models import floatx
 from sklearn.decomposition import PCA
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "autoencoder_digits.py"
+SCRIPT = "autoencoder_digits.py"
 CODE = 4
-
-
-@pytest.fixture(scope="module")
-def script():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +64,9 @@ def test_the_deep_autoencoder_does_what_no_linear_one_can(script, images):
     assert deep.loss < optimum
 
 
-def test_the_script_tells_and_draws_what_came_of_it(tmp_path, monkeypatch, capsys):
-    picture = tmp_path / "picture.png"
-    knobs = ["--epochs", "5", "--iterations", "20", "--samples", "200"]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *knobs, "--picture", str(picture)])
+def test_the_script_tells_and_draws_what_came_of_it(run_script):
+    ran = run_script("--epochs", "5", "--iterations", "20", "--samples", "200")
 
-    with floatx("float32"):  # restores what the script sets
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-
-    told = capsys.readouterr().out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "linear: 1088 parameters, 200 images" in told  # 64 x 8, 8 x 64 and 64 biases
-    assert "PCA" in told
+    assert ran.picture.startswith(b"\x89PNG")
+    assert "linear: 1088 parameters, 200 images" in ran.told  # 64 x 8, 8 x 64 and 64 biases
+    assert "PCA" in ran.told

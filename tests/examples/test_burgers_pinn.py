@@ -1,64 +1,46 @@
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "burgers_pinn.py"
+SCRIPT = "burgers_pinn.py"
 
 
-@pytest.fixture(autouse=True)
-def same_precision_afterwards():
-    before, policy = keras.config.floatx(), keras.config.dtype_policy()
-    yield
-    keras.config.set_floatx(before)
-    keras.config.set_dtype_policy(policy)
-
-
-def test_the_solver_gains_more_than_adam_in_as_many_sweeps(tmp_path, monkeypatch, capsys):
-    picture = tmp_path / "picture.png"
+def test_the_solver_gains_more_than_adam_in_as_many_sweeps(run_script):
     small = ("--collocation", "150", "--epochs", "5", "--iterations", "60", "--no-jit")
-    arguments = [*small, "--adam-alone", "--seeds", "0", "--picture", str(picture)]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
 
-    (run,) = runpy.run_path(str(SCRIPT), run_name="__main__")["runs"]
+    ran = run_script(*small, "--adam-alone", "--seeds", "0")
 
+    (run,) = ran.names.runs
     assert run.solver.result.num_iterations == 60
     assert len(run.alone.losses) == run.solver.result.fg_evals
     assert run.solver.result.loss < min(run.alone.losses)
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    told = capsys.readouterr().out
-    assert "median" in told
-    assert "native:lbfgs: MAX_ITER after 60 iterations" in told
+    assert ran.picture.startswith(b"\x89PNG")
+    assert "median" in ran.told
+    assert "native:lbfgs: MAX_ITER after 60 iterations" in ran.told
 
 
-def test_the_reference_has_the_published_steepest_slope():
-    cole_hopf = runpy.run_path(str(SCRIPT))["cole_hopf"]
+def test_the_reference_has_the_published_steepest_slope(script):
     step = 1e-6  # the difference errs by its square times a third derivative of 1e7
     x, t = np.array([-step, step]), np.full(2, 1.6037 / np.pi)
 
-    left, right = cole_hopf(x, t)
+    left, right = script.cole_hopf(x, t)
 
     # Basdevant et al. 1986: at x = 0 the slope comes to -152.00516 at pi t = 1.6037
     assert (left - right) / (2.0 * step) == pytest.approx(152.00516, abs=5e-6)  # its last digit
 
 
-def test_derivatives_are_those_of_the_network():
-    names = runpy.run_path(str(SCRIPT))
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    model = names["build_model"](0)
+@pytest.mark.usefixtures("float64")
+def test_derivatives_are_those_of_the_network(script):
+    model = script.build_model(0)
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (20, 2))
     x, s, step = np.array([1.0, 0.0]), np.array([0.0, 1.0]), 1e-4
 
     def u(at):
         return keras.ops.convert_to_numpy(model(at))[:, 0]
 
-    found = names["derivatives"](model.layers, keras.ops.convert_to_tensor(points))
+    found = script.derivatives(model.layers, keras.ops.convert_to_tensor(points))
 
     before, here, after = u(points - step * x), u(points), u(points + step * x)
     expected = [
@@ -71,9 +53,8 @@ def test_derivatives_are_those_of_the_network():
     np.testing.assert_allclose(np.stack(found), expected, atol=1e-6)
 
 
-def test_the_loss_of_the_rows_is_the_sum_of_two_means():
-    names = runpy.run_path(str(SCRIPT))
-    rows = names["draw_rows"](0, 150, 10.0)
+def test_the_loss_of_the_rows_is_the_sum_of_two_means(script):
+    rows = script.draw_rows(0, 150, 10.0)
     known = rows.y[:, 1] == 1.0
 
     assert np.count_nonzero(known) == 100

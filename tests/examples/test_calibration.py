@@ -1,22 +1,11 @@
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
-from models import floatx
 from scipy.optimize import minimize_scalar
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "temperature_calibration.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+SCRIPT = "temperature_calibration.py"
 
 
 def drawn(script, count, seed):
@@ -90,14 +79,8 @@ def test_a_batch_solver_fits_the_classifier_closer_than_adam(script):
     assert losses["native:lbfgs"] < losses["adam"]
 
 
-def test_the_script_tells_and_draws_what_came_of_it(tmp_path, monkeypatch, capsys):
-    picture = tmp_path / "picture.png"
-    arguments = ["--epochs", "5", "--samples", "60", "--picture", str(picture)]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+def test_the_script_tells_and_draws_what_came_of_it(run_script):
+    ran = run_script("--epochs", "5", "--samples", "60")
 
-    with floatx("float32"):  # restores what the script sets
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-
-    told = capsys.readouterr().out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert told.count("temperature by") == 9  # three classifiers, three calibrators
+    assert ran.picture.startswith(b"\x89PNG")
+    assert ran.told.count("temperature by") == 9  # three classifiers, three calibrators

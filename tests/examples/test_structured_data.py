@@ -1,24 +1,14 @@
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "structured_data_classification.py"
+SCRIPT = "structured_data_classification.py"
 PENALTY = 0.01
 ROWS = 331
 PARTS = (slice(None, ROWS), slice(ROWS, None))
-
-
-@pytest.fixture(scope="module")
-def script():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +62,10 @@ def test_the_batch_solver_ends_lower_than_adam_after_as_many_sweeps(script, enco
     assert history["loss"][-1] == pytest.approx(lbfgs.loss, rel=1e-5)  # float32
 
 
-def test_the_script_tells_and_draws_what_came_of_it(tmp_path, monkeypatch, capsys):
-    picture = tmp_path / "picture.png"
-    arguments = ["--epochs", "5", "--hidden", "4", "--picture", str(picture)]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+def test_the_script_tells_and_draws_what_came_of_it(run_script):
+    ran = run_script("--epochs", "5", "--hidden", "4")
 
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-
-    told = capsys.readouterr().out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "331 training rows" in told
-    assert "The epochs were over." in told
-    assert "The iteration limit was reached." in told
+    assert ran.picture.startswith(b"\x89PNG")
+    assert "331 training rows" in ran.told
+    assert "The epochs were over." in ran.told
+    assert "The iteration limit was reached." in ran.told

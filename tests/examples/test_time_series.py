@@ -1,25 +1,14 @@
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
-from models import floatx
 from scipy.integrate import quad
 
 import kormos
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "time_series_forecast.py"
+SCRIPT = "time_series_forecast.py"
 COUNT = 300
-
-
-@pytest.fixture(scope="module")
-def script():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +87,8 @@ def test_what_is_shuffled_for_adam_is_refused_by_a_batch_solver(script, streams)
         fit(script, streams, "native:lbfgs", shuffled, 10)
 
 
-def test_the_script_tells_and_draws_what_came_of_it(tmp_path, monkeypatch, capsys):
-    picture = tmp_path / "picture.png"
-    knobs = ["--epochs", "5", "--iterations", "20", "--samples", "100"]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *knobs, "--picture", str(picture)])
+def test_the_script_tells_and_draws_what_came_of_it(run_script):
+    ran = run_script("--epochs", "5", "--iterations", "20", "--samples", "100")
 
-    with floatx("float32"):  # restores what the script sets
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-
-    told = capsys.readouterr().out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert all(name in told for name in ("persistence", "linear", "adam", "native:trust-ncg"))
+    assert ran.picture.startswith(b"\x89PNG")
+    assert all(name in ran.told for name in ("persistence", "linear", "adam", "native:trust-ncg"))

@@ -99,10 +99,11 @@ def line_data(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, x @ [[1.0], [-2.0]] + 0.5 + 0.3 * normal(SAMPLES, 1, seed=seed + 100)
 
 
-def line(**compile_options: Any) -> keras.Model:
-    """Make a line."""
+def line(policy: str | None = None, **compile_options: Any) -> keras.Model:
+    """Make a line, of Keras's own dtype policy or of another."""
     keras.utils.set_random_seed(3)
-    model = kormos.BatchOptimizedSequentialModel([keras.Input((2,)), layers.Dense(1, name="unit")])
+    unit = layers.Dense(1, name="unit", dtype=policy)
+    model = kormos.BatchOptimizedSequentialModel([keras.Input((2,)), unit])
     model.compile(**({"loss": "mse"} | compile_options))
     return model
 
@@ -119,6 +120,13 @@ def least_squares(
     root = np.sqrt(np.broadcast_to(weight, len(y)))
     solution = np.linalg.lstsq(root[:, None] * design, root * y)[0]
     return solution, float(np.sum((root * (design @ solution - y)) ** 2))
+
+
+def best_line() -> tuple[np.ndarray, float]:
+    """Solve for the line that fits `line_data` best: slopes and bias, and mean squared error."""
+    x, y = line_data()
+    solution, squares = least_squares(column(x), y[:, 0])
+    return solution, squares / SAMPLES
 
 
 def flat_weights(model: keras.Model) -> np.ndarray:

@@ -6,21 +6,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from matrix.families import (
-    FAMILIES,
-    TIGHT,
-    column,
-    evaluated,
-    flat_weights,
-    least_squares,
-    line_data,
-)
+from matrix.families import FAMILIES, best_line, evaluated, flat_weights, line, line_data, tight
 
 import kormos
 from kormos_core.errors import UnsupportedError
 
 X, Y = line_data()
-BEST = least_squares(column(X), Y[:, 0])[0]
+BEST = best_line()[0]
 
 
 def fit(family, *, epochs=4, metrics=None, arguments=None, **how):
@@ -107,10 +99,8 @@ def test_chunks_are_refused_outside_of_the_graph(family):
 
 
 def test_a_method_without_gradients_finds_the_line():
-    model = kormos.BatchOptimizedSequentialModel([keras.Input((2,)), layers.Dense(1)])
-    options = TIGHT["scipy:nelder-mead"]
-    optimizer = kormos.BatchOptimizer("scipy:nelder-mead", options=options)
-    model.compile(optimizer=optimizer, loss="mse", metrics=["mae"], jit_compile=False)
+    optimizer = tight("scipy:nelder-mead")
+    model = line(optimizer=optimizer, metrics=["mae"], jit_compile=False)
 
     history = model.fit(X, Y, verbose=0)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -15,8 +13,8 @@ from matrix.families import (
     ONE_OF_EACH,
     OPTIMUM,
     SAMPLES,
-    TIGHT,
     Shared,
+    best_line,
     column,
     evaluated,
     flat_weights,
@@ -224,12 +222,6 @@ COPIES = {
 }
 
 
-@functools.cache
-def best_line():
-    x, y = line_data()
-    return least_squares(column(x), y[:, 0])[0]
-
-
 @pytest.mark.parametrize(
     ("family", "kind"),
     [
@@ -244,9 +236,8 @@ def test_copies_and_plain_models_are_fitted_as_the_original_is(family, kind):
     model = COPIES[kind]()
     model.compile(loss="mse", **way(family))
 
-    solver = kormos.BatchOptimizer(family, options=TIGHT[family])
-    history = kormos.fit(model, x, y, solver=solver, verbose=0)
+    history = kormos.fit(model, x, y, solver=tight(family), verbose=0)
 
     # the error of the parameters is that of the gradient over the least curvature
-    np.testing.assert_allclose(flat_weights(model), best_line(), atol=1e-5)
+    np.testing.assert_allclose(flat_weights(model), best_line()[0], atol=1e-5)
     assert history.result.loss == pytest.approx(evaluated(model, x, y)["loss"], rel=EVALUATED)

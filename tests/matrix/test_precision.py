@@ -5,29 +5,19 @@ from __future__ import annotations
 import functools
 import warnings
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
-from matrix.families import FAMILIES, SAMPLES, Shared, column, least_squares, line_data
+from matrix.families import FAMILIES, Shared, best_line, line, line_data
 
-import kormos
 from kormos_core.errors import PrecisionWarning, UnsupportedError
 
 X, Y = line_data()
-MINIMUM = least_squares(column(X), Y[:, 0])[1] / SAMPLES
+MINIMUM = best_line()[1]
 
 
 @pytest.fixture(autouse=True)
 def float64():
     """Leave Keras at its default here: float32."""
-
-
-def line(policy, **how):
-    unit = layers.Dense(1, dtype=policy)
-    model = kormos.BatchOptimizedSequentialModel([keras.Input((2,)), unit])
-    model.compile(loss="mse", **how)
-    return model
 
 
 POLICIES = ("float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")

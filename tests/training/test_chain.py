@@ -305,7 +305,8 @@ def test_progress_tells_of_every_stage(capsys):
 def failing_at(epoch):
     def fail(at, logs):
         if at == epoch:
-            raise InterruptedError
+            message = "the machine went down"
+            raise InterruptedError(message)
 
     return keras.callbacks.LambdaCallback(on_epoch_end=fail)
 
@@ -313,7 +314,7 @@ def failing_at(epoch):
 def test_every_stage_counts_its_own_epochs_after_a_backup(tmp_path):
     backup = keras.callbacks.BackupAndRestore(tmp_path)
     epochs = [4, 3, 4]
-    with pytest.raises(InterruptedError):
+    with pytest.raises(InterruptedError, match="the machine went down"):
         make("adam>native:lbfgs>sgd").fit(
             X, Y, epochs=epochs, callbacks=[failing_at(3), backup], verbose=0
         )
