@@ -16,6 +16,7 @@ from kormos_core.data import (
     count_samples,
     is_arrays,
     is_positive_whole,
+    reason_of,
 )
 from kormos_core.errors import DataError
 
@@ -123,6 +124,29 @@ class Validation:
             return (epoch + 1) % self.freq == 0
         return epoch + 1 in self.freq
 
+    def try_on(self, model: keras.Model) -> None:
+        """Evaluate one batch, so that data that do not fit are told before the solver starts.
+
+        Parameters
+        ----------
+        model : keras.Model
+            A built model.
+
+        Raises
+        ------
+        DataError
+            If the model cannot be evaluated on them.
+        """
+        try:
+            self._evaluate(model, None, one_batch=True)
+        except Exception as error:
+            message = (
+                f"the model {model.name!r} cannot be evaluated on validation_data: "
+                f"{type(error).__name__}: {reason_of(error)}. Allowed is data like the "
+                "training's. Correct their shapes, structure or values."
+            )
+            raise DataError(message) from error
+
     def run(
         self, model: keras.Model, callbacks: keras.callbacks.CallbackList
     ) -> Mapping[str, Any]:
@@ -140,25 +164,35 @@ class Validation:
         mapping of str to float, or to array for a metric with several values
             Loss and metrics, their names led by ``val_``.
         """
+        logs = self._evaluate(model, callbacks, one_batch=False)
+        return {
+            f"val_{name}": value if np.ndim(value) else float(value)
+            for name, value in logs.items()
+        }
+
+    def _evaluate(
+        self,
+        model: keras.Model,
+        callbacks: keras.callbacks.CallbackList | None,
+        *,
+        one_batch: bool,
+    ) -> Mapping[str, Any]:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(self.data)
         arrays = is_arrays(x)
         batch_size = self.batch_size
         if arrays and batch_size is None:
             batch_size = min(count_samples(x, y, weight), DEFAULT_BATCH_SIZE)
-        logs = model.evaluate(
+        told: Mapping[str, Any] = model.evaluate(
             x=_with_words_as_tensors(x),
             y=y,
             sample_weight=weight,
             batch_size=batch_size if arrays else None,
-            steps=self.steps,
+            steps=1 if one_batch else self.steps,
             callbacks=callbacks,
             return_dict=True,
             verbose=0,
         )
-        return {
-            f"val_{name}": value if np.ndim(value) else float(value)
-            for name, value in logs.items()
-        }
+        return told
 
 
 def _with_words_as_tensors(x: Any) -> Any:

@@ -390,3 +390,24 @@ def test_words_are_validated_on_as_they_are_trained_on(kind):
     history = model.fit(words, targets, validation_data=(words, targets), verbose=0)
 
     np.testing.assert_allclose(history.history["val_loss"], history.history["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["scipy:l-bfgs-b", "native:lbfgs"])
+@pytest.mark.parametrize(
+    "held_out",
+    [
+        (X_VAL[:, 0], Y_VAL),
+        (np.zeros((5, 7)), np.zeros((5, 1))),
+        tf.data.Dataset.from_tensor_slices((np.zeros((5, 7)), np.zeros((5, 1)))).batch(5),
+    ],
+    ids=["flat", "wide", "dataset"],
+)
+def test_validation_data_of_the_wrong_shape_is_refused_before_the_first_step(solver, held_out):
+    model = line(solver)
+    before, told = flat_weights(model), Watch()
+
+    with pytest.raises(DataError, match=r"on validation_data: ValueError: .*2"):
+        fit(model, validation_data=held_out, callbacks=[told])
+
+    np.testing.assert_array_equal(flat_weights(model), before)
+    assert not told.logs

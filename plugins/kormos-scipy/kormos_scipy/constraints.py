@@ -93,10 +93,22 @@ def _reduce(constraint: Any, space: Space, with_hessians: bool) -> Any:  # noqa:
             "and 'fun'."
         )
     if isinstance(constraint, dict):
+        _check_dict(constraint)
         return constraint if space.free is None else _reduce_dict(constraint, space)
     if isinstance(constraint, LinearConstraint):
         return constraint if space.free is None else _reduce_linear(constraint, space.free, space)
     return _reduce_nonlinear(constraint, space, with_hessians=with_hessians)
+
+
+def _check_dict(constraint: dict[str, Any]) -> None:
+    kind = constraint.get("type")
+    known = isinstance(kind, str) and kind.lower() in ("eq", "ineq")
+    if not known or not callable(constraint.get("fun")):
+        raise UnsupportedError(
+            f"constraint is not usable: {constraint!r:.120}. Allowed is a dict whose 'type' is "
+            "'eq' or 'ineq' and whose 'fun' is a function of the parameters: zero, or not "
+            "negative, where it is met. Correct it."
+        )
 
 
 def _reduce_dict(constraint: dict[str, Any], space: Space) -> dict[str, Any]:

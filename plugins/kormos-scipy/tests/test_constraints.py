@@ -202,3 +202,19 @@ def test_constraints_are_looked_at_where_all_parameters_are_fixed(build, solve):
     result = solve("slsqp", objective)
 
     assert result.status is Status.CONSTRAINTS_VIOLATED
+
+
+@pytest.mark.parametrize("name", ["slsqp", "trust-constr", "cobyla"])
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        {"type": "equality", "fun": lambda x: x[0]},
+        {"fun": lambda x: x[0]},
+        {"type": "eq"},
+        {"type": 1, "fun": lambda x: x[0]},
+    ],
+    ids=["kind", "no kind", "no function", "number"],
+)
+def test_a_dict_that_is_no_constraint_is_refused(name, constraint, build, solve):
+    with pytest.raises(UnsupportedError, match="Allowed is a dict whose 'type' is 'eq' or 'ineq'"):
+        solve(name, build("round", constraints=[constraint]))
