@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 # Tests are imported by their path, so helpers that they share need a path of their own.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# No test talks to the network: a tracker's telemetry thread has been seen to crash there.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from kormos_core.errors import UnsupportedError
 if TYPE_CHECKING:
     from kormos_core.training.progress import IterationProgress
 
-__all__ = ["DEFAULT_MAXITER", "callback_list", "refuse_rate_callbacks"]
+__all__ = ["DEFAULT_MAXITER", "callback_list", "callbacks_of", "refuse_rate_callbacks"]
 
 DEFAULT_MAXITER: Final = 15_000
 """Iterations after which a solve without a limit ends; SciPy's own for L-BFGS-B."""
@@ -60,7 +60,7 @@ def callback_list(
         return callbacks
     own = [] if progress is None else [progress]
     return keras.callbacks.CallbackList(
-        [*keras.tree.flatten(callbacks or []), *own],
+        [*callbacks_of(callbacks), *own],
         add_history=True,
         add_progbar=False,
         model=model,
@@ -68,6 +68,24 @@ def callback_list(
         epochs=epochs or DEFAULT_MAXITER,
         steps=1,
     )
+
+
+def callbacks_of(callbacks: Any) -> list[Any]:
+    """List the callbacks that a user gives.
+
+    Parameters
+    ----------
+    callbacks : keras.callbacks.Callback, sequence of them, keras.callbacks.CallbackList or None
+        As a user passes them to `fit`.
+
+    Returns
+    -------
+    list
+        Them, in their order.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return list(keras.tree.flatten(callbacks or []))
 
 
 def refuse_rate_callbacks(callbacks: Any, cure: str) -> None:
@@ -85,8 +103,7 @@ def refuse_rate_callbacks(callbacks: Any, cure: str) -> None:
     UnsupportedError
         If there is one.
     """
-    whole = isinstance(callbacks, keras.callbacks.CallbackList)
-    for one in callbacks.callbacks if whole else keras.tree.flatten(callbacks or []):
+    for one in callbacks_of(callbacks):
         if isinstance(one, _RATE_CALLBACKS):
             message = (
                 f"{type(one).__name__} cannot be honored: it sets a learning rate, and a batch "

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, final
 
-import keras
-
 from kormos_core.chain import Chain, Place
 from kormos_core.errors import DataError, RestartWarning, UnsupportedError
 from kormos_core.objective import float_dtype, floatx_scope, forget_programs
@@ -18,6 +16,7 @@ from kormos_core.result import Status
 from kormos_core.training.at_work import at_work
 from kormos_core.training.callbacks import callback_list, refuse_rate_callbacks
 from kormos_core.training.progress import IterationProgress, in_order
+from kormos_core.training.replaced import fit_of_keras
 from kormos_core.training.solve import Solve
 from kormos_core.training.stage_arguments import (
     CURE,
@@ -31,6 +30,8 @@ from kormos_core.training.stage_callbacks import Rows, StageCallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import keras
 
     from kormos_core.chain import Stage
     from kormos_core.result import Result
@@ -240,7 +241,8 @@ class ChainFit:
         model.train_function = None  # traced for the steps of another optimizer
         told.begin_stage()
         limit = place.first + num_epochs(stage, own)
-        told.count(place.following, limit)
+        pads = any(one.is_batch for one in self._chain.stages)
+        told.count(place.following, limit, pads=pads)
         if place.following < limit:
             with (
                 floatx_scope(float_dtype(model)),  # as for the solvers of other stages
@@ -252,8 +254,7 @@ class ChainFit:
     def _fit_by_keras(
         self, feed: Feed, told: StageCallbacks, initial_epoch: int, stage: Stage
     ) -> None:
-        keras.Model.fit(
-            self._model,
+        fit_of_keras(self._model)(  # a tracker that replaces keras.Model.fit sees the whole chain
             feed.x,
             feed.y,
             batch_size=feed.batch_size,

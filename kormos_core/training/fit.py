@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from kormos_core.request import as_constraints, overridden
 from kormos_core.training.chain import ChainFit
 from kormos_core.training.feed import Feed
 from kormos_core.training.progress import verbosity
+from kormos_core.training.replaced import is_replaced, through_replacement
 from kormos_core.training.resume import check_resume
 from kormos_core.training.single import SingleFit
 
@@ -112,19 +114,20 @@ validation_freq : object
     check_resume(resume)
     _check_arguments(options, pretrain_fn, initial_epoch)
     carrier = _carrier(model, solver)
-    feed = Feed.of(
-        x=x,
-        y=y,
-        sample_weight=sample_weight,
-        batch_size=batch_size,
-        class_weight=class_weight,
-        steps_per_epoch=steps_per_epoch,
-        validation_split=validation_split,
-        validation_data=validation_data,
-        validation_steps=validation_steps,
-        validation_batch_size=validation_batch_size,
-        validation_freq=validation_freq,
-    )
+    data = {
+        "x": x,
+        "y": y,
+        "sample_weight": sample_weight,
+        "batch_size": batch_size,
+        "class_weight": class_weight,
+        "steps_per_epoch": steps_per_epoch,
+        "validation_split": validation_split,
+        "validation_data": validation_data,
+        "validation_steps": validation_steps,
+        "validation_batch_size": validation_batch_size,
+        "validation_freq": validation_freq,
+    }
+    feed = Feed.of(**data)
     given = {
         "epochs": epochs,
         "options": options,
@@ -133,13 +136,18 @@ validation_freq : object
         "tol": tol,
         "pretrain_fn": pretrain_fn,
     }
+    made: ChainFit | SingleFit
     if isinstance(carrier, Chain):
-        chained = ChainFit(model, carrier, feed, given, shuffle=shuffle)
-        return chained.run(callbacks, level, initial_epoch=initial_epoch, resume=resume)
-    name = solver if isinstance(solver, str) else None
-    request = overridden(carrier.request, solver=name, **_single(given))
-    single = SingleFit(model, carrier, request, feed)
-    return single.run(callbacks, level, initial_epoch=initial_epoch, resume=resume)
+        made = ChainFit(model, carrier, feed, given, shuffle=shuffle)
+    else:
+        name = solver if isinstance(solver, str) else None
+        request = overridden(carrier.request, solver=name, **_single(given))
+        made = SingleFit(model, carrier, request, feed)
+    work = functools.partial(made.run, level=level, initial_epoch=initial_epoch, resume=resume)
+    if not is_replaced():
+        return work(callbacks)
+    seen = {"epochs": epochs, "callbacks": callbacks, "initial_epoch": initial_epoch}
+    return through_replacement(model, carrier, work, data | seen | {"shuffle": shuffle})
 
 
 def _single(given: dict[str, Any]) -> dict[str, Any]:

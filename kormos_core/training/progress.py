@@ -17,6 +17,7 @@ __all__ = ["IterationProgress", "in_order", "verbosity", "with_whole_counts"]
 _FIRST = ("loss", "grad", "fg_evals", "hessp_evals")
 _HELD_OUT = "val_"
 _COUNTS = ("fg_evals", "hessp_evals")
+_OF_SOLVERS = ("grad", *_COUNTS)
 
 
 def verbosity(verbose: str | int) -> int:
@@ -115,7 +116,10 @@ class IterationProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Show the accepted iterate number `epoch` with its `logs`."""
-        values = [(name, float(np.mean(value))) for name, value in in_order(logs or {}).items()]
+        told = {name: float(np.mean(value)) for name, value in in_order(logs or {}).items()}
+        if np.isnan(told.get("fg_evals", 0.0)):  # a row of Keras's optimizer
+            told = {name: value for name, value in told.items() if name not in _OF_SOLVERS}
+        values = list(told.items())
         self._shown, self._values = epoch + 1, values
         if self._bar is not None:
             self._bar.stateful_metrics.update(name for name, _ in values)  # no averages

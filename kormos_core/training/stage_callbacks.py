@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Rows", "StageCallbacks"]
 
 _COUNTS = ("fg_evals", "hessp_evals")
+_OF_SOLVERS = ("grad", *_COUNTS)
 
 
 @final
@@ -94,10 +95,11 @@ class StageCallbacks(keras.callbacks.CallbackList):
         self._shared, self._observed = shared, model
         self._following: int | None = None
         self._limit = 0
+        self._absent: dict[str, float] = {}
         self.has_own = bool(mine)
         self.stopped = False
 
-    def count(self, first: int, limit: int) -> None:
+    def count(self, first: int, limit: int, *, pads: bool) -> None:
         """Count epochs from `first` on, whatever Keras's fit says, and end before `limit`.
 
         Keras's fit begins at the epoch of the latest backup that the model has come back to,
@@ -109,8 +111,12 @@ class StageCallbacks(keras.callbacks.CallbackList):
             Number of the first epoch.
         limit : int
             Number of the first epoch that is too much.
+        pads : bool
+            Whether rows get the columns that only solvers have, as NaN: what keeps a table
+            takes its columns from the first row.
         """
         self._following, self._limit = first, limit
+        self._absent = dict.fromkeys(_OF_SOLVERS, float("nan")) if pads else {}
 
     def begin_stage(self) -> None:
         """Tell the stage's callbacks that it begins."""
@@ -133,7 +139,7 @@ class StageCallbacks(keras.callbacks.CallbackList):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell the callbacks of the fit of the `epoch` and its `logs`, then the stage's."""
         number = self._number(epoch)
-        self._tell("on_epoch_end", number, logs)
+        self._tell("on_epoch_end", number, {**(logs or {}), **self._absent})
         if self._following is not None:
             self._following = number + 1
             if self._following >= self._limit:

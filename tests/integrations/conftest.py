@@ -4,7 +4,7 @@ import mlflow
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tracking(tmp_path_factory):
     """Let MLflow keep its runs in a database and a folder of these tests alone."""
     folder, before = tmp_path_factory.mktemp("mlflow"), mlflow.get_tracking_uri()

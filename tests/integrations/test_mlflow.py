@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import mlflow
 import mlflow.keras
 import numpy as np
@@ -10,6 +11,7 @@ from integrations.cases import EPOCHS, HELD_OUT, OPTIONS, X, Y, few_cases, fit
 from training.problems import line, plain_line
 
 import kormos
+from kormos_core.errors import UnsupportedError
 
 pytestmark = pytest.mark.usefixtures("tracking")
 
@@ -108,9 +110,6 @@ def test_a_fit_is_the_same_where_autolog_is_on(case, autolog):
     np.testing.assert_equal(on.history, off)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a batch solver's fit does not pass through keras.Model.fit"
-)
 @few_cases
 def test_autolog_logs_the_fit_of_a_solver(case, autolog):
     with mlflow.start_run() as run:
@@ -122,14 +121,75 @@ def test_autolog_logs_the_fit_of_a_solver(case, autolog):
     assert params_of(run)["epochs"] == str(EPOCHS)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=KeyError, reason="kormos.fit does not pass through keras.Model.fit"
-)
 def test_autolog_logs_what_kormos_fits(autolog):
     with mlflow.start_run() as run:
         history = kormos.fit(plain_line(), X, Y, epochs=3, verbose=0, solver="scipy:l-bfgs-b")
 
     assert columns_of(run)["loss"] == dict(enumerate(history.history["loss"]))
+
+
+class Hooks(keras.callbacks.Callback):
+    """Keep the names of the hooks that are called but for those of batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.called = []
+
+    def on_train_begin(self, logs=None):
+        self.called.append("train begins")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.called.append(epoch)
+
+    def on_train_end(self, logs=None):
+        self.called.append("train ends")
+
+
+def test_callbacks_of_the_user_are_called_once_where_autolog_is_on(autolog):
+    hooks = Hooks()
+
+    with mlflow.start_run():
+        line().fit(X, Y, epochs=3, verbose=0, callbacks=[hooks])
+
+    assert hooks.called == ["train begins", 0, 1, 2, "train ends"]
+
+
+def test_autolog_goes_on_from_a_backup(autolog, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise InterruptedError("power is off")
+
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    with mlflow.start_run(), pytest.raises(InterruptedError, match="power is off"):
+        line("native:lbfgs").fit(X, Y, epochs=6, verbose=0, callbacks=[backup, Stop()])
+
+    again = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with mlflow.start_run() as run:
+        line("native:lbfgs").fit(X, Y, epochs=6, verbose=0, callbacks=[again])
+
+    assert list(columns_of(run)["loss"]) == [3, 4, 5]
+    assert params_of(run)["initial_epoch"] == "0"
+
+
+def test_an_error_in_a_fit_is_raised_as_it_is_where_autolog_is_on(autolog):
+    rate = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)
+
+    with mlflow.start_run(), pytest.raises(UnsupportedError, match="learning rate"):
+        line().fit(X, Y, epochs=3, verbose=0, callbacks=[rate])
+
+
+def test_a_fit_to_data_that_can_be_read_once_is_told_to_pass_by_autolog(autolog):
+    batches = iter([(X, Y)])
+
+    with (
+        mlflow.start_run() as run,
+        pytest.warns(RuntimeWarning, match="does not see this fit: x can be read once"),
+    ):
+        history = line().fit(batches, steps_per_epoch=1, epochs=3, verbose=0)
+
+    assert len(history.history["loss"]) == 3
+    assert columns_of(run) == {}
 
 
 def test_autolog_logs_the_fit_of_an_optimizer_of_keras(autolog):

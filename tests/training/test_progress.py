@@ -121,3 +121,12 @@ def test_a_solve_without_iterations_shows_only_its_reason(capsys):
 
     (only,) = capsys.readouterr().out.splitlines()
     assert only.startswith("scipy:l-bfgs-b: NONFINITE after 0 iterations")
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_a_row_of_adam_shows_no_column_that_it_does_not_have(verbose, capsys):
+    line("adam>scipy:l-bfgs-b").fit(*data(), epochs=[2, 2], verbose=verbose)
+
+    shown = capsys.readouterr().out
+    assert "nan" not in shown
+    assert "grad" in shown
