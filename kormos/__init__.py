@@ -3,6 +3,7 @@
 from kormos import models, optimizers
 from kormos_core import KormosError, Result, Status
 from kormos_core.chain import Chain
+from kormos_core.least_squares import least_squares
 from kormos_core.minimize import minimize
 from kormos_core.model import (
     BatchOptimizedMixin,
@@ -10,6 +11,7 @@ from kormos_core.model import (
     BatchOptimizedSequentialModel,
 )
 from kormos_core.optimizer import BatchOptimizer
+from kormos_core.residual_model import LeastSquaresMixin, LeastSquaresModel
 from kormos_core.training import fit
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "BatchOptimizer",
     "Chain",
     "KormosError",
+    "LeastSquaresMixin",
+    "LeastSquaresModel",
     "Result",
     "Status",
     "fit",
+    "least_squares",
     "minimize",
     "models",
     "optimizers",

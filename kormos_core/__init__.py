@@ -12,6 +12,7 @@ from kormos_core.protocols import (
     Bounds,
     Callback,
     Counts,
+    LeastSquaresObjective,
     Objective,
     StopSolve,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Counts",
     "HVPSpec",
     "KormosError",
+    "LeastSquaresObjective",
     "Objective",
     "Result",
     "SolverSpec",

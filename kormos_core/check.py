@@ -23,7 +23,7 @@ __all__ = ["check_request"]
 
 _BYTES = 8
 _GIB = 2**30
-_TRAINING_KINDS = ("batch", "global")
+_TRAINING_KINDS = ("batch", "least-squares", "global")
 _MAX_NAMES = 6
 
 
@@ -156,7 +156,7 @@ def _check_kind(registered: Registered, _: _Request) -> _Refusal | None:
         return None
     return _Refusal(
         what=f"{registered.name} is a {kind} solver, and training takes "
-        f"{' or '.join(_TRAINING_KINDS)} ones",
+        f"{', '.join(_TRAINING_KINDS[:-1])} or {_TRAINING_KINDS[-1]} ones",
         cure="Compile with a Keras optimizer, or use a batch solver"
         if kind == "stochastic"
         else "Use a batch solver",

@@ -5,6 +5,7 @@ Symbols: ``x`` parameters (n,), ``f`` value.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.check import check_request
+from kormos_core.data import reason_of
 from kormos_core.errors import BoundsError, UnsupportedError
 from kormos_core.objective import FunctionObjective, Layout, Numerics, flat_bounds
 from kormos_core.optimizer import get
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from kormos_core.optimizer import BatchOptimizer
     from kormos_core.result import Result
 
-__all__ = ["minimize"]
+__all__ = ["Asked", "minimize", "solve_function"]
 
 
 def minimize(
@@ -96,6 +98,73 @@ def minimize(
     >>> result.status.converged
     True
     """
+    asked = Asked(
+        solver=solver,
+        steps_per_execution=steps_per_execution,
+        given={
+            "epochs": maxiter,
+            "options": options,
+            "bounds": bounds,
+            "constraints": None if constraints is None else as_constraints(constraints),
+            "tol": tol,
+            "hvp": hvp,
+            "jit_compile": jit_compile,
+        },
+    )
+    return solve_function(fun, x0, asked, callbacks=callbacks, verbose=verbose, squares=False)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of the solver of a function.
+
+    Attributes
+    ----------
+    solver : str or BatchOptimizer
+        Name, or an instance with options.
+    steps_per_execution : int
+        Iterations in the graph between two calls of the callbacks.
+    given : mapping of str to object
+        What takes precedence over the solver's own request.
+    """
+
+    solver: Any
+    steps_per_execution: int
+    given: Mapping[str, Any]
+
+
+def solve_function(
+    fun: Callable[[Any], Any],
+    x0: Any,
+    asked: Asked,
+    *,
+    callbacks: Any,
+    verbose: int,
+    squares: bool,
+) -> Result:
+    """Minimize a function, or half the sum of squares of what it gives.
+
+    Parameters
+    ----------
+    fun : callable
+        Takes a float64 tensor of shape (n,).
+    x0 : array-like, shape (n,)
+        Starting point.
+    asked : Asked
+        What is asked of the solver.
+    callbacks : list of keras.callbacks.Callback, or None
+        The user's.
+    verbose : {0, 1, 2}
+        How much to show.
+    squares : bool
+        Whether the function gives residuals.
+
+    Returns
+    -------
+    Result
+        The best point and why the solver stopped.
+    """
     if not callable(fun):
         message = (
             f"not a function: {fun!r:.80}. Allowed is a function of one flat tensor, written in "
@@ -117,24 +186,15 @@ def minimize(
         )
         raise BoundsError(message)
     level = verbosity(verbose)
-    carrier = get(solver)
-    request = overridden(
-        carrier.request,
-        epochs=maxiter,
-        options=options,
-        bounds=bounds,
-        constraints=None if constraints is None else as_constraints(constraints),
-        tol=tol,
-        hvp=hvp,
-        jit_compile=jit_compile,
-    )
+    carrier = get(asked.solver)
+    request = overridden(carrier.request, **asked.given)
     if request.pretrain_fn is not None:
         message = (
             "pretrain_fn cannot be honored: it changes a model, and a function has none. Allowed "
             "is it in the fit of a model. Leave it out."
         )
         raise UnsupportedError(message)
-    request.check_steps(steps_per_execution)
+    request.check_steps(asked.steps_per_execution)
     method = request.create()  # a wrong option is told before anything begins
     objective = FunctionObjective(
         fun,
@@ -143,9 +203,10 @@ def minimize(
         constraints=request.constraints,
         numerics=Numerics(
             hvp=request.hvp,
-            precision=_probe(fun, start),
+            precision=_probe(fun, start, squares=squares),
             jit=_jit(request.jit_compile),
         ),
+        squares=squares,
     )
     check_request(
         request.registered,
@@ -155,12 +216,14 @@ def minimize(
         has_bounds=objective.bounds is not None,
         has_constraints=bool(objective.constraints),
     )
+    if "residuals" in request.registered.spec.needs:
+        objective.prepare_residuals(start)
     limit = request.maxiter or DEFAULT_MAXITER
     progress = IterationProgress(level, request.maxiter) if level else None
     observer, told = _observe(start, callbacks, progress, limit)
     told.on_train_begin()
     with Interrupt() as interrupt:
-        steps = steps_per_execution if callbacks else None
+        steps = asked.steps_per_execution if callbacks else None
         run = Run(objective, request.registered, observer, interrupt, steps)
         result = run.solve(method, start, maxiter=limit)
     told.on_train_end(observer.logs or None)
@@ -177,32 +240,50 @@ def _jit(jit_compile: Any) -> bool | None:
     return bool(jit_compile)
 
 
-def _probe(fun: Callable[[Any], Any], start: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    """Evaluate a function once, see that it gives a number, and tell its precision."""
+def _probe(
+    fun: Callable[[Any], Any], start: np.ndarray[Any, np.dtype[np.float64]], *, squares: bool
+) -> str:
+    """Evaluate a function once, see that it gives what it should, and tell its precision."""
     compiled = current_backend().compile(fun, jit=False, eager=False)
+    wanted = "residuals" if squares else "a scalar tensor"
     try:
-        value = keras.ops.convert_to_tensor(compiled(keras.ops.convert_to_tensor(start)))
+        value = compiled(keras.ops.convert_to_tensor(start))
+        parts = [keras.ops.convert_to_tensor(part) for part in keras.tree.flatten(value)]
     except Exception as error:
-        first_line = str(error).strip().partition("\n")[0]
         message = (
-            f"the function cannot be traced: {type(error).__name__}: {first_line:.200}. Allowed "
-            "is one that makes a scalar tensor of its tensor by keras.ops. Write it so."
+            f"the function cannot be traced: {type(error).__name__}: {reason_of(error)}. Allowed "
+            f"is one that makes {wanted} of its tensor by keras.ops. Write it so."
         )
         raise UnsupportedError(message) from error
-    if int(np.prod(value.shape)) != 1:
+    shapes = [tuple(part.shape) for part in parts]
+    if not squares and (len(parts) != 1 or int(np.prod(shapes[0])) != 1):
         message = (
-            f"the function gives a tensor of shape {tuple(value.shape)}, and a solver minimizes "
-            "a single number. Allowed is a scalar. Reduce it, such as by keras.ops.sum."
+            f"the function gives {_tensors(shapes)}, and a solver minimizes a single number. "
+            "Allowed is a scalar. Reduce it, such as by keras.ops.sum; residuals go to "
+            "kormos.least_squares."
         )
         raise UnsupportedError(message)
-    dtype = keras.backend.standardize_dtype(value.dtype)
-    if "float" not in dtype:
+    if not sum(int(np.prod(shape)) for shape in shapes):
         message = (
-            f"the function gives {dtype}, which has no derivative. Allowed are floats. "
-            "Cast it inside the function."
+            f"the function gives {_tensors(shapes)}, and so no residuals. Allowed is a tensor of "
+            "at least one, or a structure of such. Return it."
         )
         raise UnsupportedError(message)
-    return "float64" if dtype == "float64" else "float32"
+    dtypes = [keras.backend.standardize_dtype(part.dtype) for part in parts]
+    for dtype in dtypes:
+        if "float" not in dtype:
+            message = (
+                f"the function gives {dtype}, which has no derivative. Allowed are floats. "
+                "Cast it inside the function."
+            )
+            raise UnsupportedError(message)
+    return "float64" if set(dtypes) == {"float64"} else "float32"
+
+
+def _tensors(shapes: list[tuple[int, ...]]) -> str:
+    if len(shapes) == 1:
+        return f"a tensor of shape {shapes[0]}"
+    return f"{len(shapes)} tensors"
 
 
 @final

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from kormos_core.result import Result, Status
 
-__all__ = ["HVP", "BatchOptimizer", "Bounds", "Callback", "Counts", "Objective", "StopSolve"]
+__all__ = [
+    "HVP",
+    "BatchOptimizer",
+    "Bounds",
+    "Callback",
+    "Counts",
+    "LeastSquaresObjective",
+    "Objective",
+    "StopSolve",
+]
 
 
 @final
@@ -134,6 +143,50 @@ class Objective(Protocol):
 
     def hessian(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
         """Return the dense Hessian, shape (n, n), from n products; small n only."""
+        ...
+
+
+@runtime_checkable
+class LeastSquaresObjective(Objective, Protocol):
+    """A loss that is half a sum of squares, ``f(x) = 0.5 * ||r(x)||**2``.
+
+    Further symbols: ``r`` residuals (m,), ``J`` their Jacobian (m, n), ``u`` a vector of
+    their length (m,).
+
+    Laws: those of `Objective`; ``value(x) == 0.5 * residuals(x) @ residuals(x)`` and the
+    gradient is ``vjp(x, residuals(x))``, to rounding; residuals are in one order at every
+    ``x``. An evaluation of residuals counts as one of the loss, of the Jacobian as one of
+    loss and gradient, and a product with ``J``, its transpose or ``J' J`` as a Hessian
+    product.
+    """
+
+    @property
+    def num_residuals(self) -> int:
+        """Number of residuals m; zeros that have no weight included."""
+        ...
+
+    def residual_scale(self) -> NDArray[np.float64]:
+        """Return what raw residuals are multiplied by, shape (m,): weights and means."""
+        ...
+
+    def residuals(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the residuals, shape (m,), at ``x``, shape (n,)."""
+        ...
+
+    def jacobian(self, x: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the Jacobian, shape (m, n), at ``x``; small m times n only."""
+        ...
+
+    def jvp(self, x: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return ``J(x) v``, shape (m,)."""
+        ...
+
+    def vjp(self, x: NDArray[np.float64], u: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return ``J(x)' u``, shape (n,)."""
+        ...
+
+    def ggn_vp(self, x: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return ``J(x)' J(x) v``, shape (n,): the Gauss-Newton product."""
         ...
 
 

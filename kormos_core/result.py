@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, final
 
+from kormos_core.errors import UnsupportedError
+from kormos_core.fit_statistics import FitStatistics
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Result", "Status"]
+__all__ = ["FitStatistics", "Result", "Status"]
 
 
 @final
@@ -72,6 +75,9 @@ class Result:
     raw : object
         What the solver's library returned, or None where it was stopped before it
         could return anything.
+    statistics : FitStatistics or None
+        What the residuals tell of the parameters; of least-squares solvers that minimize
+        the sum of squares itself, up to 1,000 parameters.
     """
 
     x: NDArray[np.float64]
@@ -85,11 +91,58 @@ class Result:
     wall_time_s: float = 0.0
     solver: str = ""
     raw: Any = None
+    statistics: FitStatistics | None = None
 
     @property
     def converged(self) -> bool:
         """Whether a tolerance of the solver was met."""
         return self.status.converged
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Observations of a least-squares fit less parameters."""
+        return self._of_residuals().degrees_of_freedom
+
+    def covariance(self) -> NDArray[np.float64]:
+        """Return the covariance of the parameters of a least-squares fit.
+
+        Returns
+        -------
+        ndarray, shape (n, n), float64
+            See `FitStatistics.covariance`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the solver was no least-squares solver, or there is no covariance.
+        """
+        return self._of_residuals().covariance()
+
+    def standard_errors(self) -> NDArray[np.float64]:
+        """Return the standard error of each parameter of a least-squares fit.
+
+        Returns
+        -------
+        ndarray, shape (n,), float64
+            In the order of ``x``: of the model's trainable weights, one after the other.
+
+        Raises
+        ------
+        UnsupportedError
+            As of `covariance`.
+        """
+        return self._of_residuals().standard_errors()
+
+    def _of_residuals(self) -> FitStatistics:
+        if self.statistics is None:
+            message = (
+                f"there are no statistics of residuals: the solver was {self.solver or 'none'}. "
+                "Allowed are least-squares solvers without a robust loss, of at most 1,000 "
+                "parameters, whose solve came to a finite point. Fit by one, such as "
+                "native:levenberg-marquardt."
+            )
+            raise UnsupportedError(message)
+        return self.statistics
 
     def __str__(self) -> str:
         """Summarize the solve in one line."""

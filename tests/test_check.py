@@ -72,6 +72,7 @@ PLAIN: dict[str, Any] = {
         ("tfp:l-bfgs", {}),
         ("scipy:cg", {"backend": "jax"}),
         ("odd:annealing", {"has_bounds": True}),
+        ("odd:gauss-newton", {}),
     ],
 )
 def test_what_a_solver_declares_is_accepted(name: str, request_: dict[str, Any]) -> None:
@@ -83,16 +84,16 @@ def test_what_a_solver_declares_is_accepted(name: str, request_: dict[str, Any])
     [
         (
             "odd:gauss-newton",
-            {},
-            (
-                r"^odd:gauss-newton is a least-squares solver, and training takes batch or global "
-                r"ones\. Use a batch solver: scipy:l-bfgs-b, scipy:cg, "
-            ),
+            {"has_bounds": True},
+            r"^odd:gauss-newton does not honor bounds.*; none that is installed can do all",
         ),
         (
             "odd:sgd",
             {},
-            r"a stochastic solver.*Compile with a Keras optimizer, or use a batch solver: scipy:l",
+            (
+                r"a stochastic solver, and training takes batch, least-squares or global ones.*"
+                r"Compile with a Keras optimizer, or use a batch solver: scipy:l"
+            ),
         ),
         (
             "tfp:l-bfgs",

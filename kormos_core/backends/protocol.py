@@ -105,6 +105,36 @@ class Backend(Protocol):
         """Return the generalized Gauss-Newton product of `forward` at `x`; traceable."""
         ...
 
+    def loss_slopes(self, outputs: list[Any], head: Callable[[], Any]) -> tuple[list[Any], Any]:
+        """Return the slopes of a loss by its outputs, and their product with directions.
+
+        Parameters
+        ----------
+        outputs : list of tensor
+            What the loss is made of.
+        head : callable
+            Makes the scalar loss of them; traceable.
+
+        Returns
+        -------
+        tuple of (list of tensor, callable)
+            The first derivatives, of the outputs' shapes; and the function from a list of
+            such tensors to the product of the second derivatives with it.
+        """
+        ...
+
+    def vjp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``u`` to ``J' u``; traceable."""
+        ...
+
+    def jvp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``v`` to ``J v``; traceable."""
+        ...
+
+    def map_rows(self, function: Callable[[Any], Any], rows: Any) -> Any:
+        """Apply a traceable `function` to each row of a structure `rows`, all at once."""
+        ...
+
     def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:
         """Return the same product, its Jacobian by a difference of `step` along `v`."""
         ...

@@ -73,8 +73,10 @@ def _forward_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
     return product
 
 
-def _loss_curvature(outputs: list[Any], head: Callable[[], Any]) -> Callable[[list[Any]], Any]:
-    """Return the product with the loss's Hessian with respect to the outputs."""
+def _loss_slopes(
+    outputs: list[Any], head: Callable[[], Any]
+) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Return a loss's slopes by the outputs, and the product with its Hessian by them."""
     with _tape(persistent=True) as tape:
         tape.watch(outputs)
         with _tape() as inner:
@@ -89,7 +91,32 @@ def _loss_curvature(outputs: list[Any], head: Callable[[], Any]) -> Callable[[li
                 "hvp='auto'."
             )
             raise UnsupportedError(message)
-    return lambda tangents: _gradient(tape, slopes, outputs, tangents)
+    return slopes, lambda tangents: _gradient(tape, slopes, outputs, tangents)
+
+
+def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+    with _tape(persistent=True) as tape:
+        tape.watch(x)
+        y = function(x)
+    return y, lambda u: _gradient(tape, y, x, u)
+
+
+def _pushed(tape: tf.GradientTape, y: Any, x: Any) -> Product:
+    """Return the product of directions with the Jacobian of what a tape has recorded."""
+    # It is the derivative of one with its transpose, which is linear in the vector `duals`,
+    # whatever that is.
+    duals = tf.nest.map_structure(tf.zeros_like, y)
+    with _tape(persistent=True) as transposed:
+        transposed.watch(duals)
+        pulled = _gradient(tape, y, x, duals)
+    return lambda v: _gradient(transposed, pulled, duals, v)
+
+
+def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+    with _tape(persistent=True) as tape:
+        tape.watch(x)
+        y = function(x)
+    return y, _pushed(tape, y, x)
 
 
 @final
@@ -192,19 +219,29 @@ class TensorFlowBackend:
         with _tape(persistent=True) as tape:
             tape.watch(x)
             outputs, head = forward(x)
-        # A product with the Jacobian is the derivative of one with its transpose, which is
-        # linear in the vector `dual`, whatever that is.
-        duals = [tf.zeros_like(output) for output in outputs]
-        with _tape(persistent=True) as transposed:
-            transposed.watch(duals)
-            pulled = _gradient(tape, outputs, x, duals)
-        curvature = _loss_curvature(outputs, head)
+        push = _pushed(tape, outputs, x)
+        _, curvature = _loss_slopes(outputs, head)
 
         def product(v: Any) -> Any:
-            tangents = _gradient(transposed, pulled, duals, v)
-            return _gradient(tape, outputs, x, curvature(tangents))
+            return _gradient(tape, outputs, x, curvature(push(v)))
 
         return product
+
+    def loss_slopes(self, outputs: list[Any], head: Callable[[], Any]) -> tuple[list[Any], Any]:
+        """Return the slopes of the loss `head` by its `outputs`, and their product."""
+        return _loss_slopes(outputs, head)
+
+    def vjp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``u`` to ``J' u``; traceable."""
+        return _vjp(function, x)
+
+    def jvp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``v`` to ``J v``; traceable."""
+        return _jvp(function, x)
+
+    def map_rows(self, function: Callable[[Any], Any], rows: Any) -> Any:
+        """Apply a traceable `function` to each row of a structure `rows`, all at once."""
+        return tf.vectorized_map(function, rows)
 
     def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:
         """Return the same product, its Jacobian by a difference of `step` along `v`."""
@@ -215,7 +252,7 @@ class TensorFlowBackend:
         tangents = [
             (a - b) / tf.cast(2.0 * step, a.dtype) for a, b in zip(ahead, behind, strict=True)
         ]
-        return _gradient(tape, outputs, x, _loss_curvature(outputs, head)(tangents))
+        return _gradient(tape, outputs, x, _loss_slopes(outputs, head)[1](tangents))
 
     def stream(
         self, source: Any, batches: Callable[[], Iterable[Any]], take: Callable[[Any], Any]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from kormos_core.objective import Squares
     from kormos_core.protocols import Bounds
 
 __all__ = ["RUNNING", "GraphObjective", "LoopMethod", "Progress", "State", "code_of", "status_of"]
@@ -136,6 +137,18 @@ class GraphObjective(Protocol):
         callable
             Gives ``hv``, shape (n,), for a direction of shape (n,).
         """
+        ...
+
+    def normal_equations(self, x: Any, /) -> Squares:
+        """Return loss, gradient and ``J' J`` of a sum of squares at ``x``, shape (n,)."""
+        ...
+
+    def triangle(self, x: Any, /) -> Squares:
+        """Return loss, gradient and a triangular ``R`` with ``R' R == J' J`` at ``x``, (n,)."""
+        ...
+
+    def gauss_newton_at(self, x: Any, /) -> Callable[[Any], Any]:
+        """Return the function from ``v`` to ``J' J v`` at ``x``, all of shape (n,)."""
         ...
 
 

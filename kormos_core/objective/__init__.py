@@ -15,6 +15,8 @@ from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope, warn_of_tolerances
 from kormos_core.objective.program import Program, Settings
+from kormos_core.objective.rows import Squares
+from kormos_core.objective.squares import mean_of_squares, residuals_of
 from kormos_core.objective.statistics import Statistics
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Numerics",
     "Program",
     "Settings",
+    "Squares",
     "Statistics",
     "build_objective",
     "check_kind",
@@ -35,8 +38,10 @@ __all__ = [
     "float_dtype",
     "floatx_scope",
     "forget_programs",
+    "mean_of_squares",
     "model_bounds",
     "project",
     "projected_gradient",
+    "residuals_of",
     "warn_of_tolerances",
 ]

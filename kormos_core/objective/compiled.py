@@ -58,7 +58,7 @@ def compile_on_graph(
         The function of the tensors alone.
     """
     jit = False if eager else jit
-    full = (key, graph.kind, graph.sweep, graph.mean, graph.precision, jit)
+    full = (key, graph.kind, graph.sweep, graph.mean, graph.precision, graph.rows, jit)
     if full not in cache:
         while len(cache) >= MOST_KEPT:  # the oldest go: a search over options compiles many
             del cache[next(iter(cache))]

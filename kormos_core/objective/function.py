@@ -5,9 +5,11 @@ Symbols: ``x`` parameters (n,), ``f`` value, ``g`` gradient (n,), ``v`` directio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, final
 
 import keras
+import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.data import reason_of
@@ -19,25 +21,31 @@ from kormos_core.objective.graph import Graph
 from kormos_core.objective.kinds import linearize
 from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import dense_hessian
-from kormos_core.objective.sweep import Data, Whole
+from kormos_core.objective.residuals import ResidualFace, Residuals
+from kormos_core.objective.sweep import Data, Inputs, Whole
 from kormos_core.protocols import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from kormos_core.backends import Product
-    from kormos_core.objective.sweep import Inputs
+    from kormos_core.backends import Forward, Product
     from kormos_core.protocols import Bounds
 
 __all__ = ["FunctionObjective"]
 
+_NO_SQUARES: Final = (
+    "the solver needs residuals, and the function gives a single number. Allowed is a function "
+    "that gives residuals: pass such to kormos.least_squares, or use another solver, such as "
+    "native:lbfgs."
+)
 
-@final
+
 class _Function:
     """A function as the one batch of an objective."""
+
+    wanted = "makes a scalar tensor of its tensor by keras.ops"
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
@@ -61,24 +69,61 @@ class _Function:
         del x
         return inputs
 
-    @staticmethod
-    def unusable(error: Exception) -> UnsupportedError:
+    def forward(self, inputs: Inputs | None) -> Forward:
+        """Refuse to make residuals of `inputs`."""
+        del inputs
+        raise UnsupportedError(_NO_SQUARES)
+
+    def unusable(self, error: Exception) -> UnsupportedError:
         """Return what to raise from an `error` in the function."""
         return UnsupportedError(
             f"the function cannot be evaluated: {type(error).__name__}: {reason_of(error)}. "
-            "Allowed is one that makes a scalar tensor of its tensor by keras.ops. Call it by "
-            "itself on a tensor of shape (n,)."
+            f"Allowed is one that {self.wanted}. Call it by itself on a tensor of shape (n,)."
         )
 
 
 @final
-class FunctionObjective:
+class _Residuals(_Function):
+    """A function that gives residuals, as the one batch of half the sum of their squares."""
+
+    wanted = "makes residuals of its tensor by keras.ops"
+
+    def loss(self, x: Any, inputs: Inputs | None) -> Any:
+        """Return half the sum of squares at `x`; there are no `inputs`."""
+        outputs, head = self.forward(inputs)(x)
+        del outputs
+        return head()
+
+    def product(self, kind: str, x: Any, inputs: Inputs | None) -> Product:
+        """Return the function from ``v`` to ``H(x) v`` of a kind, or ``J' J v``."""
+        if kind == GAUSS_NEWTON:
+            return current_backend().gauss_newton(self.forward(inputs), x)
+        return super().product(kind, x, inputs)
+
+    def forward(self, inputs: Inputs | None) -> Forward:
+        """Return the function to residuals and half the sum of their squares; no `inputs`."""
+        del inputs
+        ops = keras.ops
+
+        def forward(x: Any) -> tuple[list[Any], Callable[[], Any]]:
+            outputs = [
+                ops.cast(ops.convert_to_tensor(r), "float64")
+                for r in keras.tree.flatten(self._function(x))
+            ]
+            return outputs, lambda: sum(0.5 * ops.sum(ops.square(r)) for r in outputs)
+
+        return forward
+
+
+@final
+class FunctionObjective(ResidualFace):
     """A function written in `keras.ops` (`Objective`).
 
     Parameters
     ----------
     function : callable
-        Takes a float64 tensor of shape (n,) and gives a scalar tensor.
+        Takes a float64 tensor of shape (n,) and gives a scalar tensor, or with `squares`
+        a structure of tensors: residuals.
     size : int
         Number of parameters n.
     bounds : Bounds or None
@@ -87,6 +132,8 @@ class FunctionObjective:
         General constraints in the solver library's form.
     numerics : Numerics or None
         How it is differentiated and compiled; None for the defaults.
+    squares : bool
+        Whether half the sum of squares of what the function gives is to be minimized.
 
     Raises
     ------
@@ -102,12 +149,14 @@ class FunctionObjective:
         bounds: Bounds | None = None,
         constraints: tuple[Any, ...] = (),
         numerics: Numerics | None = None,
+        squares: bool = False,
     ) -> None:
         self.numerics = numerics = numerics or Numerics()
-        if numerics.hvp == GAUSS_NEWTON:
+        if numerics.hvp == GAUSS_NEWTON and not squares:
             message = (
                 "hvp='gauss-newton' needs a loss of a model's outputs, and a plain function has "
-                "none. Allowed are the other kinds. Leave it out, or fit a model."
+                "none. Allowed are the other kinds. Leave it out, fit a model, or give residuals "
+                "to kormos.least_squares."
             )
             raise UnsupportedError(message)
         backend = current_backend()
@@ -116,16 +165,21 @@ class FunctionObjective:
         self.constraints = constraints
         self.counts = Counts()
         self.dtype = "float64"
-        self._batch = batch = _Function(function)
+        self._batch: _Function = _Residuals(function) if squares else _Function(function)
+        self._squares = squares
+        batch = self._batch
         self._compiled: dict[Hashable, Callable[..., Any]] = {}
         self._products: dict[str, Callable[..., NDArray[np.float64]]] = {}
         how = {"jit": bool(numerics.jit), "eager": False}
         self._value = backend.compile_value(batch.loss, **how)
         self._value_and_grad = backend.compile_value_and_grad(batch.loss, **how)
+        self._differences = backend.compile_map(
+            lambda x, rest: backend.push_forward(batch.forward(None), x, *rest), **how
+        )
         self._hvp = CheckedHVP(
             self._product,
             lambda x: self.value_and_grad(x)[1],
-            gauss_newton=self._product(GAUSS_NEWTON),  # never asked for: see above
+            gauss_newton=self._difference_product,
             kind=numerics.hvp,
             dtype=numerics.precision,
             unusable={},
@@ -142,6 +196,12 @@ class FunctionObjective:
             return self._products[kind](x, v, None)
 
         return product
+
+    def _difference_product(
+        self, x: NDArray[np.float64], v: NDArray[np.float64], step: float
+    ) -> NDArray[np.float64]:
+        self.counts.value_and_grad += 1
+        return np.asarray(self._differences(x, (v, np.float64(step))))
 
     def choose_hvp(self, x: NDArray[np.float64]) -> str:
         """Check Hessian products at ``x``, (n,), and return the kind to use.
@@ -190,6 +250,35 @@ class FunctionObjective:
             cache=self._compiled,
             jit=self.numerics.jit,
             eager=False,
+        )
+
+    def prepare_residuals(self, x: NDArray[np.float64]) -> None:
+        """See that the function gives residuals, and keep a point where it does.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            The point.
+
+        Raises
+        ------
+        UnsupportedError
+            If it gives a scalar.
+        """
+        if not self._squares:
+            raise UnsupportedError(_NO_SQUARES)
+        self._residuals.begin_at(x)
+
+    @cached_property
+    def _residuals(self) -> Residuals:
+        return Residuals(
+            self._batch.forward,
+            lambda: [(1, Inputs((None, None, None), (), None))],
+            self.size,
+            penalty=None,
+            counts=self.counts,
+            mean=False,
+            how={"jit": bool(self.numerics.jit), "eager": False},
         )
 
     def value(self, x: NDArray[np.float64]) -> float:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kormos_core.errors import UnsupportedError
+from kormos_core.objective.squares import computes_residuals
 
 if TYPE_CHECKING:
     from kormos_core.objective.layout import Layout
@@ -56,6 +57,8 @@ def check_convex(model: keras.Model) -> None:
         f"Allowed are {', '.join(sorted(_CONVEX))}, and cross-entropies with from_logits=True. "
         "Use hvp='auto' for the Hessian itself, or one of these losses."
     )
+    if computes_residuals(model):
+        return
     if type(model).compute_loss is not keras.Model.compute_loss:
         message = (
             f"hvp='gauss-newton' needs a loss of the outputs alone: {type(model).__name__} "

@@ -14,13 +14,19 @@ import keras
 
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.curvature import STEPS
+from kormos_core.objective.gauss_newton import GAUSS_NEWTON
 from kormos_core.objective.kinds import FINITE_DIFFERENCE
+from kormos_core.objective.rows import DENSE, Squares, fold_rows
 from kormos_core.objective.sweep import Data, Inputs, Slices, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kormos_core.backends import Product
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kormos_core.backends import Forward, Product
+    from kormos_core.objective.rows import Rows
     from kormos_core.objective.sweep import Sweep
 
 __all__ = ["EPSILON", "Graph", "Traceable"]
@@ -61,6 +67,10 @@ class Traceable(Protocol):
         """Return `inputs` that count as if they were the whole data at `x`."""
         ...
 
+    def forward(self, inputs: Inputs, /) -> Forward:
+        """Return what the loss of `inputs` is a sum of squares of, and what makes it."""
+        ...
+
     def unusable(self, error: Exception, /) -> KormosError:
         """Return what to raise from an `error` of the backend or of what was traced."""
         ...
@@ -89,6 +99,10 @@ class Graph:
         Whether a batch counts with its share of the samples.
     divisible : bool
         Whether some of the samples estimate the loss of all: not so for sums.
+    rows : str
+        How rows of the Jacobian of residuals are made.
+    penalty : ndarray, shape (n,), float64, or None
+        What parameters are multiplied by to be residuals too, for their regularization.
     """
 
     size: int
@@ -99,6 +113,8 @@ class Graph:
     data: Data
     mean: bool
     divisible: bool = True
+    rows: str = DENSE
+    penalty: NDArray[np.float64] | None = None
 
     @property
     def epsilon(self) -> float:
@@ -179,6 +195,120 @@ class Graph:
             )[0]
 
         return product
+
+    def gauss_newton_at(self, x: Any) -> Product:
+        """Return the function that multiplies directions with ``J' J`` at one point.
+
+        Parameters
+        ----------
+        x : tensor, shape (n,)
+            The point.
+
+        Returns
+        -------
+        callable
+            Gives a tensor of shape (n,) for a direction of shape (n,).
+        """
+        return replace(self, kind=GAUSS_NEWTON).hvp_at(x)
+
+    def normal_equations(self, x: Any) -> Squares:
+        """Return loss, gradient and ``J' J`` of a sum of squares, in one sweep.
+
+        Parameters
+        ----------
+        x : tensor, shape (n,)
+            The point.
+
+        Returns
+        -------
+        Squares
+            ``matrix`` is ``J' J``, shape (n, n).
+        """
+        ops = keras.ops
+
+        def step(totals: list[Any], rows: Rows, weight: Any) -> list[Any]:
+            f, g, gram = totals
+            half = 0.5 * weight * ops.sum(ops.square(rows.r))
+            across = ops.transpose(rows.jac)
+            slope = ops.matmul(across, rows.r)
+            return [f + half, g + weight * slope, gram + weight * ops.matmul(across, rows.jac)]
+
+        zeros = [ops.zeros((), "float64"), ops.zeros((self.size,), "float64")]
+        zeros.append(ops.zeros((self.size, self.size), "float64"))
+        f, g, gram = self._fold_rows(x, step, zeros, lambda total: total)
+        d = self._penalty_tensor()
+        if d is None:
+            return Squares(f, g, gram)
+        half = 0.5 * ops.sum(ops.square(d * x))
+        return Squares(f + half, g + d * d * x, gram + ops.diag(ops.square(d)))
+
+    def triangle(self, x: Any) -> Squares:
+        """Return loss, gradient and the triangular factor of a sum of squares, in one sweep.
+
+        Batch by batch the factor of what has been seen is stacked upon the next rows and
+        made triangular again, so that memory is that of one batch and nothing is squared.
+
+        Parameters
+        ----------
+        x : tensor, shape (n,)
+            The point.
+
+        Returns
+        -------
+        Squares
+            ``matrix`` is upper triangular, shape (n, n), with ``matrix' matrix == J' J``.
+
+        References
+        ----------
+        A. Bjorck, "Numerical Methods for Least Squares Problems", SIAM, 1996,
+        doi:10.1137/1.9781611971484, section 6.2 (sequential orthogonalization by blocks).
+        """
+        ops = keras.ops
+        n = self.size
+
+        def stacked(factor: Any, jac: Any, r: Any) -> list[Any]:
+            both = ops.concatenate([jac, ops.expand_dims(r, 1)], axis=1)
+            return [ops.qr(ops.concatenate([factor, both], axis=0))[1]]
+
+        def step(state: list[Any], rows: Rows, weight: Any) -> list[Any]:
+            root = ops.sqrt(ops.convert_to_tensor(weight, dtype="float64"))
+            return stacked(state[0], root * rows.jac, root * rows.r)
+
+        empty = [ops.zeros((n + 1, n + 1), "float64")]
+        (augmented,) = self._fold_rows(x, step, empty, ops.sqrt)
+        d = self._penalty_tensor()
+        if d is not None:
+            (augmented,) = stacked(augmented, ops.diag(d), d * x)
+        factor, z = augmented[:n, :n], augmented[:n, n]
+        f = 0.5 * ops.sum(ops.square(augmented[:, n]))
+        return Squares(f, ops.matmul(ops.transpose(factor), z), factor, z)
+
+    def _fold_rows(
+        self,
+        x: Any,
+        step: Callable[[list[Any], Rows, Any], list[Any]],
+        state: list[Any],
+        root: Callable[[Any], Any],
+    ) -> list[Any]:
+        def batch(state: list[Any], inputs: Inputs, weight: Any) -> list[Any]:
+            return fold_rows(
+                self.batch.forward,
+                x,
+                inputs,
+                self.rows,
+                lambda inner, rows: step(inner, rows, weight),
+                state,
+            )
+
+        ended, total = self.sweep.fold(self.data, batch, state, mean=self.mean)
+        if isinstance(total, float):
+            return ended
+        return [value / root(total) for value in ended]
+
+    def _penalty_tensor(self) -> Any:
+        if self.penalty is None:
+            return None
+        return keras.ops.convert_to_tensor(self.penalty, dtype="float64")
 
     def _total(self, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any]) -> list[Any]:
         return self.sweep.total(self.data, evaluate, zeros, mean=self.mean)

@@ -20,7 +20,10 @@ from kormos_core.objective.diagnose import blame_batch, blame_gradient
 from kormos_core.objective.gauss_newton import GAUSS_NEWTON, check_convex
 from kormos_core.objective.graph import Graph
 from kormos_core.objective.numerics import Numerics
+from kormos_core.objective.residuals import ResidualFace, Residuals, rows_of
+from kormos_core.objective.rows import DENSE
 from kormos_core.objective.source import graph_source
+from kormos_core.objective.squares import check_squares, penalty_scale
 from kormos_core.objective.sweep import Data, Inputs
 from kormos_core.protocols import Counts
 
@@ -76,7 +79,7 @@ def dense_hessian(
 
 
 @final
-class ModelObjective:
+class ModelObjective(ResidualFace):
     """Training loss of a compiled model over the whole data (`Objective`).
 
     Laws: batches of any size give the same value, gradient and product; the value is
@@ -124,6 +127,8 @@ class ModelObjective:
         self.size = program.layout.size
         self.dtype = program.layout.dtype
         self._totals: Any = None
+        self._rows = DENSE
+        self._penalty: NDArray[np.float64] | None = None
         self._resident = self._place()
         if program.plan.kind == "split":
             self._totals = self._count()
@@ -220,6 +225,8 @@ class ModelObjective:
                 data=data,
                 mean=self.program.plan.kind == "mean",
                 divisible=self.program.divisible,
+                rows=self._rows,
+                penalty=self._penalty,
             ),
             cache=self.program.compiled,
             jit=self._loop_jit,
@@ -245,6 +252,37 @@ class ModelObjective:
         """The way through the data inside the graph, and the data."""
         sweep, source = graph_source(self.batches, self.program.faults)
         return sweep, Data(source, self.noise.for_batch(0), self._totals)
+
+    def prepare_residuals(self, x: NDArray[np.float64]) -> None:
+        """Get ready to evaluate residuals, and see at ``x``, (n,), that they are the loss.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n,), float64
+            The point.
+
+        Raises
+        ------
+        UnsupportedError
+            If the loss is not a sum of squares.
+        """
+        self.check_squares(x, self.numerics.precision)
+        self._rows = rows_of(self.program, next(iter(self.batches)), self._totals, x)
+
+    @cached_property
+    def _residuals(self) -> Residuals:
+        check_squares(self.program.model)
+        scale = penalty_scale(self.program.layout)
+        self._penalty = scale if scale.any() else None
+        return Residuals(
+            self.program.forward,
+            self.inputs,
+            self.size,
+            penalty=self._penalty,
+            counts=self.counts,
+            mean=self.program.plan.kind == "mean",
+            how={"jit": self.program.settings.jit, "eager": self.program.settings.eager},
+        )
 
     def freeze_noise(self, noise: FrozenNoise) -> None:
         """Take another draw of noise, before anything is evaluated.

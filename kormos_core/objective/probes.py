@@ -15,11 +15,19 @@ from kormos_core.objective.noise import seed_variables
 from kormos_core.objective.precision import float_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kormos_core.data import Batch
 
-__all__ = ["Scaling", "few_samples", "is_noisy", "probing", "rounding", "scaling"]
+__all__ = [
+    "Scaling",
+    "few_samples",
+    "is_noisy",
+    "probing",
+    "rounding",
+    "samples_stand_alone",
+    "scaling",
+]
 
 _FEW = 32  # samples: enough to tell a sum from a mean, few enough for any model
 _PERTURBATION = 0.05  # moves weights off zero, where a sum and a mean look the same
@@ -97,6 +105,44 @@ def probing(model: keras.Model, shift: int = 0) -> Iterator[None]:
         mapping.append((variable, state + np.array([0, shift], state.dtype)))
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
         yield
+
+
+def samples_stand_alone(
+    outputs: Callable[[Arrays], list[Any]], arrays: Arrays, tolerance: float
+) -> bool:
+    """Tell whether outputs of a batch are those of its samples, one by one.
+
+    Parameters
+    ----------
+    outputs : callable
+        Gives a list of tensors for (x, y, sample_weight).
+    arrays : tuple of (x, y, sample_weight)
+        A few samples.
+    tolerance : float
+        Relative error of rounding.
+
+    Returns
+    -------
+    bool
+        Not so under batch statistics, or where outputs have no row for each sample.
+    """
+    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
+    number = min(int(leaves[0].shape[0]), 3)
+    together = outputs(_part(arrays, slice(0, number)))
+    for k in range(number):
+        for whole, own in zip(together, outputs(_part(arrays, slice(k, k + 1))), strict=True):
+            if len(whole.shape) == 0 or whole.shape[0] != number or own.shape[0] != 1:
+                return False
+            a, b = (keras.ops.convert_to_numpy(part) for part in (whole[k], own[0]))
+            if not np.allclose(a, b, rtol=tolerance, atol=tolerance * (np.abs(a).max() + 1e-300)):
+                return False
+    return True
+
+
+def _part(arrays: Arrays, part: slice) -> Arrays:
+    return keras.tree.map_structure(  # type: ignore[no-any-return]
+        lambda leaf: None if leaf is None else leaf[part], arrays
+    )
 
 
 def is_noisy(model: keras.Model, arrays: Arrays, *, training: bool) -> bool:

@@ -25,6 +25,7 @@ from kormos_core.objective.layout import Layout
 from kormos_core.objective.losses import output_losses
 from kormos_core.objective.noise import seed_variables
 from kormos_core.objective.scale import scaled_slope, scaled_up, with_fallback
+from kormos_core.objective.squares import computes_residuals, mean_of_squares, residuals_of
 from kormos_core.objective.terms import (
     count_denominators,
     loss_of_outputs,
@@ -270,7 +271,7 @@ class Program:
         """
         if kind != GAUSS_NEWTON:
             return linearize(kind)(lambda z: self.loss(z, inputs), x)
-        outputs = current_backend().gauss_newton(self._forward(inputs), x)
+        outputs = current_backend().gauss_newton(self.forward(inputs), x)
         extra = self._regularization_product(x, inputs)
         return lambda v: outputs(v) + extra(v)
 
@@ -324,17 +325,37 @@ class Program:
         tensor, shape (n,)
             The product, with an error of order ``step**2``.
         """
-        part = current_backend().push_forward(self._forward(inputs), x, v, step)
+        part = current_backend().push_forward(self.forward(inputs), x, v, step)
         return part + self._regularization_product(x, inputs)(v)
 
-    def _forward(self, inputs: Inputs) -> Forward:
-        """Return the model as a function of ``x`` to outputs and the head that is their loss."""
+    def forward(self, inputs: Inputs) -> Forward:
+        """Return the model as a function of ``x`` to outputs and the head that is their loss.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            The batch.
+
+        Returns
+        -------
+        callable
+            The function; the outputs are the residuals of a model that computes such.
+        """
         training = self.settings.training
 
         def forward(x: Any) -> tuple[list[Any], Callable[[], Any]]:
             with self.scope(x, inputs):
                 y_pred = predict(self.model, inputs.arrays[0], training=training)
+                residuals = None
+                if computes_residuals(self.model):
+                    residuals = residuals_of(self.model, inputs.arrays, y_pred)
                 check_losses(self.model, self.layout)
+            if residuals is not None:
+                outputs = keras.tree.flatten(residuals)
+                weights, sample_weight = self.model.residual_weights, inputs.arrays[2]
+                return outputs, lambda: keras.ops.cast(
+                    mean_of_squares(residuals, weights, sample_weight), "float64"
+                )
 
             def head() -> Any:
                 self.num_traces += 1

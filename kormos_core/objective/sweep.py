@@ -6,18 +6,16 @@ the compiled loop, streams are read in it, and memory does not grow with the dat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
+from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
 import keras
 
 from kormos_core.backends import current_backend
 from kormos_core.objective.noise import seeds_of_batch
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Data", "Inputs", "Slices", "Stream", "Sweep", "Whole"]
+__all__ = ["Data", "Inputs", "Slices", "Step", "Stream", "Sweep", "Whole"]
 
 
 class Inputs(NamedTuple):
@@ -56,8 +54,35 @@ class Data(NamedTuple):
     totals: Any
 
 
+Step: TypeAlias = Callable[[list[Any], Inputs, Any], list[Any]]
+"""From a state, a batch and what it counts with to the next state; traceable."""
+
+
 class Sweep(Protocol):
     """A way through the data; equal ones may share what was compiled."""
+
+    def fold(
+        self, data: Data, step: Step, state: list[Any], *, mean: bool
+    ) -> tuple[list[Any], Any]:
+        """Go through the data batch by batch.
+
+        Parameters
+        ----------
+        data : Data
+            All of the data.
+        step : callable
+            ``state = step(state, inputs, weight)``.
+        state : list of tensor
+            What it starts from.
+        mean : bool
+            Whether a batch counts in proportion to its samples, or with 1.
+
+        Returns
+        -------
+        tuple of (list of tensor, tensor or float)
+            What it ends with, and what weights are to be divided by.
+        """
+        ...
 
     def total(
         self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
@@ -88,6 +113,13 @@ class Sweep(Protocol):
 class Whole:
     """All samples in one batch (`Sweep`)."""
 
+    def fold(
+        self, data: Data, step: Step, state: list[Any], *, mean: bool
+    ) -> tuple[list[Any], Any]:
+        """Take `step` from `state` with the one batch of `data`; `mean` makes no difference."""
+        del mean
+        return step(state, Inputs(data.source, data.seeds, data.totals), 1.0), 1.0
+
     def total(
         self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
     ) -> list[Any]:
@@ -116,20 +148,25 @@ class Slices:
         self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
     ) -> list[Any]:
         """Loop over the slices of `data`: `evaluate`, weigh if `mean`, add to `zeros`."""
+        return self.fold(data, _adding(evaluate), zeros, mean=mean)[0]
+
+    def fold(
+        self, data: Data, step: Step, state: list[Any], *, mean: bool
+    ) -> tuple[list[Any], Any]:
+        """Loop over the slices of `data` from `state`, each with its share if `mean`."""
         full, rest = divmod(self.num_samples, self.batch_size)
 
-        def add(totals: list[Any], index: Any, length: int) -> list[Any]:
-            parts = evaluate(self.cut(data, index, index * self.batch_size, length))
-            share = length / self.num_samples if mean else 1.0
-            return [a + share * b for a, b in zip(totals, parts, strict=True)]
+        def take(state: list[Any], index: Any, length: int) -> list[Any]:
+            inputs = self.cut(data, index, index * self.batch_size, length)
+            return step(state, inputs, length / self.num_samples if mean else 1.0)
 
-        _, totals = keras.ops.while_loop(
+        _, state = keras.ops.while_loop(
             lambda index, _: index < full,
-            lambda index, totals: (index + 1, add(totals, index, self.batch_size)),
-            (keras.ops.convert_to_tensor(0, "int32"), zeros),
+            lambda index, state: (index + 1, take(state, index, self.batch_size)),
+            (keras.ops.convert_to_tensor(0, "int32"), state),
         )
         # XLA wants static shapes, so the short slice is a trace of its own.
-        return add(totals, full, rest) if rest else list(totals)
+        return take(state, full, rest) if rest else list(state), 1.0
 
     @staticmethod
     def cut(data: Data, index: Any, start: Any, length: int) -> Inputs:
@@ -185,21 +222,35 @@ class Stream:
         self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
     ) -> list[Any]:
         """Read `data` in the graph: `evaluate`, weigh if `mean`, add to `zeros`."""
+        totals, samples = self.fold(data, _adding(evaluate), zeros, mean=mean)
+        return [value / samples for value in totals] if mean else list(totals)
 
-        def add(state: tuple[Any, ...], batch: tuple[Any, ...]) -> tuple[Any, ...]:
-            index, samples, *totals = state
+    def fold(
+        self, data: Data, step: Step, state: list[Any], *, mean: bool
+    ) -> tuple[list[Any], Any]:
+        """Read `data` in the graph from `state` on, each batch with its samples if `mean`."""
+
+        def take(state: tuple[Any, ...], batch: tuple[Any, ...]) -> tuple[Any, ...]:
+            index, samples, *inner = state
             leaves = iter(batch)
             arrays = self.pack([next(leaves) if here else None for here in self.present])
-            parts = evaluate(Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals))
             length = keras.ops.cast(keras.ops.shape(batch[0])[0], "float64")
-            weight = length if mean else 1.0
-            sums = (a + weight * b for a, b in zip(totals, parts, strict=True))
-            return (index + 1, samples + length, *sums)
+            inputs = Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals)
+            return (index + 1, samples + length, *step(inner, inputs, length if mean else 1.0))
 
         start = (
             keras.ops.convert_to_tensor(0, "int32"),
             keras.ops.convert_to_tensor(0.0, "float64"),
-            *zeros,
+            *state,
         )
-        _, samples, *totals = current_backend().reduce_stream(data.source, start, add)
-        return [value / samples for value in totals] if mean else list(totals)
+        _, samples, *ended = current_backend().reduce_stream(data.source, start, take)
+        return list(ended), samples if mean else 1.0
+
+
+def _adding(evaluate: Callable[[Inputs], list[Any]]) -> Step:
+    """Return the step that adds what is computed of a batch."""
+
+    def add(totals: list[Any], inputs: Inputs, weight: Any) -> list[Any]:
+        return [a + weight * b for a, b in zip(totals, evaluate(inputs), strict=True)]
+
+    return add

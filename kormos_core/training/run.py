@@ -16,6 +16,7 @@ from kormos_core.protocols import StopSolve
 from kormos_core.result import Result, Status
 from kormos_core.training.iterate import Iterate
 from kormos_core.training.recent import Recent
+from kormos_core.training.residual_watch import ResidualWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -32,7 +33,7 @@ __all__ = ["Run"]
 
 
 @final
-class Run:
+class Run(ResidualWatch):
     """Stand between a solver and its objective (`Objective`).
 
     Parameters
@@ -78,6 +79,14 @@ class Run:
         self.num_iterations = 0
         self.best: NDArray[np.float64] | None = None
         self.best_loss = math.nan
+
+    @property
+    def _squares(self) -> Any:
+        return self._objective
+
+    @property
+    def _takes_residuals(self) -> bool:
+        return "residuals" in self._registered.spec.needs
 
     @property
     def size(self) -> int:
@@ -255,6 +264,7 @@ class Run:
         raw: Any = None
         try:
             self._check_start(self._x0)
+            self._objective = getattr(solver, "merit", lambda given: given)(self._objective)
             outcome = solver.minimize(self, self._x0.copy(), maxiter=maxiter, callback=self.accept)
         except StopSolve as stop:
             status, message = stop.status, stop.message
@@ -293,6 +303,7 @@ class Run:
             wall_time_s=wall_time_s,
             solver=self._registered.name,
             raw=raw,
+            statistics=self._statistics(self.best),
         )
 
     def _gate(self) -> None:

@@ -87,6 +87,8 @@ class Solve:
             has_bounds=self._objective.bounds is not None,
             has_constraints=bool(self._objective.constraints),
         )
+        if "residuals" in request.registered.spec.needs:
+            self._objective.prepare_residuals(self._objective.program.layout.read())
         if self._validation is not None:
             self._validation.try_on(model)
         asked = {**request.options, **({} if request.tol is None else {"tol": request.tol})}
