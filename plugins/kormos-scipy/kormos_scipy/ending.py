@@ -116,7 +116,7 @@ def _measure(solve: Solve, raw: Any) -> End:
     if raw is not None and "grad" not in solve.method.spec.needs and _is_at(solve, raw, x):
         loss, measurement = float(raw.fun), None
     else:
-        loss, measurement = _look_up(solve, x)
+        loss, measurement = _look_up(solve, x, raw)
     return End(
         loss=loss,
         measurement=measurement,
@@ -130,7 +130,7 @@ def _is_at(solve: Solve, raw: Any, x: NDArray[np.float64]) -> bool:
     return bool(np.array_equal(solve.space.expand(raw.x), x))
 
 
-def _look_up(solve: Solve, x: NDArray[np.float64]) -> tuple[float, Measurement | None]:
+def _look_up(solve: Solve, x: NDArray[np.float64], raw: Any) -> tuple[float, Measurement | None]:
     point, space = solve.evaluator.at(x), solve.space
     if point.grad is None:
         return point.loss, None
@@ -140,6 +140,7 @@ def _look_up(solve: Solve, x: NDArray[np.float64]) -> tuple[float, Measurement |
         z0=space.reduce(space.x0),
         box=space.box(),
         options=solve.options,
+        raw=raw,
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kormos_core import Objective
     from kormos_scipy.space import Space
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "check_finite"]
 
 
 @final
@@ -141,7 +141,7 @@ class Evaluator:
         """
         if not v.any():
             return np.zeros_like(v)  # trust-constr asks for it in every iteration
-        _check_finite(v, "direction")
+        check_finite(v, "direction")
         product = self._objective.hvp(self._space.expand(z), self._space.embed(v))
         return self._checked(self._space.reduce(np.asarray(product, dtype=np.float64)))
 
@@ -194,7 +194,7 @@ class Evaluator:
             return known
         if key == self._failed:
             raise Breakdown(Status.NONFINITE, "the loss or its gradient is not finite")
-        _check_finite(x, "trial point")
+        check_finite(x, "trial point")
         self._last = point = self._evaluate(x, key)
         if self._accepted is None and self.num_evals == 1:
             self._accepted = point
@@ -260,8 +260,21 @@ class Evaluator:
         return derivative
 
 
-def _check_finite(vector: NDArray[np.float64], what: str) -> None:
-    """Stop a solver that goes on with NaN, as 0/0 at the end of the precision makes it."""
+def check_finite(vector: NDArray[np.float64], what: str) -> None:
+    """Stop a solver that goes on with NaN, as 0/0 at the end of the precision makes it.
+
+    Parameters
+    ----------
+    vector : ndarray, float64
+        What SciPy asks to evaluate.
+    what : str
+        What it is.
+
+    Raises
+    ------
+    Breakdown
+        When it has NaN or infinite numbers.
+    """
     if not bool(np.isfinite(vector).all()):
         nan = bool(np.isnan(vector).any())
         status = Status.STAGNATED if nan else Status.NONFINITE

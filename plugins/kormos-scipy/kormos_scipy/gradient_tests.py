@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "GradientNorm",
     "Measurement",
+    "coleman_li_norm",
     "gradient_norm",
+    "largest_cosine",
     "projected_gradient",
+    "projected_gradient_max_norm",
     "projected_max_norm",
     "scaled_projected_norm",
 ]
@@ -41,6 +44,8 @@ class Measurement:
         The bounds.
     options : mapping of str to object
         The solver's options and general tolerance.
+    raw : scipy.optimize.OptimizeResult or None
+        What SciPy returned; it has the Jacobian of a sum of squares.
     """
 
     z: NDArray[np.float64]
@@ -48,6 +53,7 @@ class Measurement:
     z0: NDArray[np.float64]
     box: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     options: Mapping[str, Any]
+    raw: Any = None
 
 
 GradientNorm: TypeAlias = Callable[[Measurement], tuple[float, float]]
@@ -131,6 +137,71 @@ def scaled_projected_norm(end: Measurement) -> tuple[float, float]:
         gtol = 1e-2 * (accuracy if accuracy > eps else eps**0.5) ** 0.5
     norm = np.linalg.norm(_tnc_scale(end) * projected_gradient(end))
     return float(norm), gtol
+
+
+def coleman_li_norm(end: Measurement) -> tuple[float, float]:
+    """Measure as the trust-region reflective method does, by the distance to bounds.
+
+    Parameters
+    ----------
+    end : Measurement
+        Where the solve ended.
+
+    Returns
+    -------
+    tuple of two floats
+        The largest component of the gradient, each times its distance to the bound that
+        holds it back, where there is one; and the tolerance ``gtol``, 0 where it is None.
+    """
+    distance = np.ones_like(end.z)
+    if end.box is not None:
+        lower, upper = end.box
+        down = (end.g > 0) & np.isfinite(lower)
+        up = (end.g < 0) & np.isfinite(upper)
+        distance[down] = (end.z - lower)[down]
+        distance[up] = (upper - end.z)[up]
+    return float(np.abs(distance * end.g).max()), _gtol(end)
+
+
+def projected_gradient_max_norm(end: Measurement) -> tuple[float, float]:
+    """Measure as the rectangular trust region does: components that no bound holds.
+
+    Parameters
+    ----------
+    end : Measurement
+        Where the solve ended.
+
+    Returns
+    -------
+    tuple of two floats
+        The largest component, and the tolerance ``gtol``, 0 where it is None.
+    """
+    return float(np.abs(projected_gradient(end)).max()), _gtol(end)
+
+
+def largest_cosine(end: Measurement) -> tuple[float, float]:
+    """Measure as MINPACK does: angles between residuals and the Jacobian's columns.
+
+    Parameters
+    ----------
+    end : Measurement
+        Where the solve ended; SciPy returned a dense Jacobian there.
+
+    Returns
+    -------
+    tuple of two floats
+        The largest cosine, 0 of a column or residuals that are 0; and the tolerance
+        ``gtol``. Without what SciPy returned there are none: infinity.
+    """
+    if end.raw is None:
+        return np.inf, _gtol(end)
+    lengths = np.linalg.norm(end.raw.jac, axis=0) * np.linalg.norm(end.raw.fun)
+    lengths[lengths == 0] = np.inf
+    return float(np.abs(end.g / lengths).max()), _gtol(end)
+
+
+def _gtol(end: Measurement) -> float:
+    return float(end.options["gtol"] or 0.0)
 
 
 def _tnc_scale(end: Measurement) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kormos_core import Callback
     from kormos_scipy.evaluation import Evaluator
+    from kormos_scipy.residuals import ResidualEvaluator
     from kormos_scipy.space import Space
 
 __all__ = ["Iterates"]
@@ -32,7 +33,7 @@ class Iterates:
     ----------
     space : Space
         From free parameters to all.
-    evaluator : Evaluator
+    evaluator : Evaluator or ResidualEvaluator
         Told of every accepted iterate.
     callback : Callback
         Called with every accepted iterate.
@@ -60,7 +61,7 @@ class Iterates:
     def __init__(
         self,
         space: Space,
-        evaluator: Evaluator,
+        evaluator: Evaluator | ResidualEvaluator,
         callback: Callback,
         *,
         limit: int,
@@ -83,6 +84,16 @@ class Iterates:
         # A method whose tolerances are 0 may reject steps for ever. Simplex and models may
         # well need some n iterations for a better point, a trust region some fifty.
         self._patience = 1000 + 10 * space.num_free
+
+    def begin(self, z: NDArray[np.float64]) -> None:
+        """Take where SciPy starts, if it is not where it was told to.
+
+        Parameters
+        ----------
+        z : ndarray, shape (m,), float64
+            The free parameters.
+        """
+        self._seen = self._space.expand(z)
 
     def accept(self, z: NDArray[np.float64], _state: object = None) -> None:
         """Take what SciPy calls back with.

@@ -63,6 +63,9 @@ class Method:
         takes more than a gradient to tell.
     drops_narrow : bool
         Whether it takes bounds closer than rounding for a fixed parameter.
+    rejects_steps : bool
+        Whether steps that are too short may be ones that it rejected and cut, again and
+        again.
     shapes : mapping of str to tuple of int
         Array options: (rows beyond n,) or (rows beyond n, columns beyond n).
     """
@@ -80,6 +83,7 @@ class Method:
     models_first: bool = False
     interior_point: bool = False
     drops_narrow: bool = False
+    rejects_steps: bool = False
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 

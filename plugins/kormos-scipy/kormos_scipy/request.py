@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kormos_core.errors import UnsupportedError
+from kormos_scipy.least_squares_specs import LEAST_SQUARES
 from kormos_scipy.specs import SPECS
 
 if TYPE_CHECKING:
@@ -41,16 +42,25 @@ def check_request(method: Method, objective: Objective, maxiter: int) -> None:
     asked = {"bounds": objective.bounds is not None, "constraints": bool(objective.constraints)}
     for word in ("bounds", "constraints"):
         if asked[word] and word not in method.spec.supports:
-            able = ", ".join(name for name, spec in SPECS.items() if word in spec.supports)
+            able = _able(method, word)
+            cure = f", or use one that does: {able}" if able else ""
             raise UnsupportedError(
                 f"scipy:{method.spec.name} does not honor {word}, and {word} are given. "
-                f"Leave them out, or use one that does: {able}."
+                f"Leave them out{cure}."
             )
     if maxiter < 1:
         raise UnsupportedError(
             f"iteration limit maxiter={maxiter!r} is not usable. "
             "Allowed: a whole number, 1 or above."
         )
+
+
+def _able(method: Method, word: str) -> str:
+    """Name the methods of its kind that honor something."""
+    specs = [*SPECS.values(), *LEAST_SQUARES.values()]
+    return ", ".join(
+        spec.name for spec in specs if spec.kind == method.spec.kind and word in spec.supports
+    )
 
 
 def check_shapes(method: Method, solver: Any, space: Space) -> None:

@@ -177,6 +177,7 @@ def _call_scipy(
     solve: Solve, z0: NDArray[np.float64], options: dict[str, Any], tol: float | None
 ) -> Any:
     method, space, evaluator = solve.method, solve.space, solve.evaluator
+    assert isinstance(evaluator, Evaluator)  # noqa: S101 - for the types
     needs = method.spec.needs
     limits = limits_of(solve.constraints, space.box())
     callback: Callable[..., None] | None = solve.iterates.accept
@@ -195,7 +196,7 @@ def _call_scipy(
             evaluator.value,
             z0,
             method=method.spec.name,
-            jac=_gradient(solve) if "grad" in needs else None,
+            jac=_gradient(solve, evaluator) if "grad" in needs else None,
             hessp=evaluator.product if "hvp" in needs else None,
             hess=evaluator.hessian if "hessian" in needs else None,
             bounds=_bounds(solve),
@@ -206,12 +207,14 @@ def _call_scipy(
         )
 
 
-def _gradient(solve: Solve) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def _gradient(
+    solve: Solve, evaluator: Evaluator
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     if not solve.method.accepts_at_gradient:
-        return solve.evaluator.gradient
+        return evaluator.gradient
 
     def gradient(z: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = solve.evaluator.gradient(z)
+        found = evaluator.gradient(z)
         solve.iterates.accept(z)
         return found
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kormos_scipy.evaluation import Evaluator
     from kormos_scipy.iterates import Iterates
     from kormos_scipy.methods import Method
+    from kormos_scipy.residuals import ResidualEvaluator
     from kormos_scipy.space import Space
 
 __all__ = ["Solve"]
@@ -32,7 +33,7 @@ class Solve:
         What is minimized.
     space : Space
         Its free parameters.
-    evaluator : Evaluator
+    evaluator : Evaluator or ResidualEvaluator
         The way to evaluate it.
     iterates : Iterates
         The accepted iterates.
@@ -46,7 +47,7 @@ class Solve:
     options: Mapping[str, Any]
     objective: Objective
     space: Space
-    evaluator: Evaluator
+    evaluator: Evaluator | ResidualEvaluator
     iterates: Iterates
     maxiter: int
     constraints: list[Any]

@@ -114,6 +114,8 @@ def status_of(solve: Solve, end: End) -> Status:
         status = _why_search_failed(solve, end)
     elif status is Status.F_TOL:
         status = _why_loss_is_steady(solve, end)
+    elif status is Status.X_TOL and solve.method.rejects_steps:
+        status = _why_steps_are_short(end)
     if status is not Status.NONFINITE and not is_feasible(solve, end.violation):
         return Status.CONSTRAINTS_VIOLATED
     return status
@@ -138,6 +140,14 @@ def _why_loss_is_steady(solve: Solve, end: End) -> Status:
     if _has_shrunk(end.search) and end.search.spread > _RESOLUTION * abs(end.loss):
         return Status.LINESEARCH_FAILED
     return Status.STAGNATED if ftol == 0 else Status.F_TOL
+
+
+def _why_steps_are_short(end: End) -> Status:
+    """Tell steps that are short by themselves from ones that were rejected and cut."""
+    if not _has_shrunk(end.search):
+        return Status.X_TOL
+    at_precision = end.search.spread <= _RESOLUTION * abs(end.loss)
+    return Status.STAGNATED if at_precision else Status.LINESEARCH_FAILED
 
 
 def _has_shrunk(search: Search) -> bool:

@@ -1,6 +1,7 @@
 """Analytic objectives with honest counts, and solvers by name.
 
-Symbols: ``x`` parameters (n,), ``g`` gradient (n,), ``h`` Hessian (n, n).
+Symbols: ``x`` parameters (n,), ``g`` gradient (n,), ``h`` Hessian (n, n), ``r`` residuals
+(m,), ``j`` their Jacobian (m, n).
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import importlib
 
 import numpy as np
 import pytest
-from scipy.optimize import rosen, rosen_der, rosen_hess
+from scipy.optimize import least_squares, rosen, rosen_der, rosen_hess
+from scipy.sparse.linalg import LinearOperator
 
 from kormos_core import Bounds, Counts
+from kormos_scipy.least_squares_specs import LEAST_SQUARES
 from kormos_scipy.specs import SPECS
 
 
@@ -123,6 +126,164 @@ PROBLEMS = {
 }
 
 
+class ResidualObjective:
+    """Half a sum of squares with its residuals; refuses to be evaluated outside its box."""
+
+    def __init__(self, r, j, x0, *, scale=None, bounds=None, constraints=()):
+        self.r, self.j = r, j
+        self.x0 = np.array(x0, dtype=float)
+        self.size = self.x0.size
+        self.num_residuals = r(self.x0).size
+        self.scale = np.ones(self.num_residuals) if scale is None else np.array(scale)
+        self.bounds = None if bounds is None else Bounds(*np.array(bounds, dtype=float))
+        self.constraints = tuple(constraints)
+        self.counts = Counts()
+        self.seen = []
+
+    def f(self, x):
+        r = self.scale * self.r(x)
+        return 0.5 * float(r @ r)
+
+    def g(self, x):
+        return (self.scale[:, None] * self.j(x)).T @ (self.scale * self.r(x))
+
+    def value(self, x):
+        self.counts.value += 1
+        return self.f(x)
+
+    def value_and_grad(self, x):
+        self.counts.value_and_grad += 1
+        return self.f(x), self.g(x)
+
+    def residual_scale(self):
+        return self.scale.copy()
+
+    def residuals(self, x):
+        self.counts.value += 1
+        self._check_box(x)
+        self.seen.append(x.tobytes())
+        return self.scale * self.r(x)
+
+    def jacobian(self, x):
+        self.counts.value_and_grad += 1
+        self._check_box(x)
+        return self.scale[:, None] * self.j(x)
+
+    def jvp(self, x, v):
+        self.counts.hvp += 1
+        return self.scale * (self.j(x) @ v)
+
+    def vjp(self, x, u):
+        self.counts.hvp += 1
+        return self.j(x).T @ (self.scale * u)
+
+    def ggn_vp(self, x, v):
+        return self.vjp(x, self.jvp(x, v))
+
+    def hvp(self, x, v):
+        raise AssertionError("least squares take no Hessian products")
+
+    def hessian(self, x):
+        raise AssertionError("least squares take no Hessian")
+
+    def _check_box(self, x):
+        assert x.shape == self.x0.shape
+        if self.bounds is not None:
+            assert (x >= self.bounds.lower).all(), f"evaluated below the bounds: {x}"
+            assert (x <= self.bounds.upper).all(), f"evaluated above the bounds: {x}"
+
+
+def _bent():
+    """Rosenbrock's function as a sum of two squares."""
+    return {
+        "r": lambda x: np.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]),
+        "j": lambda x: np.array([[-20 * x[0], 10.0], [-1.0, 0.0]]),
+        "x0": [-1.2, 1.0],
+    }
+
+
+def _straight(m=30, n=4):
+    """A linear model with noise."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(m, n))
+    y = X @ np.arange(1, n + 1) + 0.3 * rng.normal(size=m)
+    return {"r": lambda x: X @ x - y, "j": lambda x: X.copy(), "x0": np.zeros(n)}
+
+
+def _decay(num_outliers=0):
+    """An exponential decay with noise, and outliers; 25 samples, 3 parameters."""
+    rng = np.random.default_rng(3)
+    t = np.linspace(0, 4, 25)
+    y = 2 * np.exp(-1.3 * t) + 0.5 + 0.02 * rng.normal(size=t.size)
+    y[5 : 5 + 3 * num_outliers : 3] += 1.5
+
+    def r(x):
+        return x[0] * np.exp(-x[1] * t) + x[2] - y
+
+    def j(x):
+        e = np.exp(-x[1] * t)
+        return np.stack([e, -x[0] * t * e, np.ones_like(t)], axis=1)
+
+    return {"r": r, "j": j, "x0": [1.0, 0.5, 0.0]}
+
+
+def _weighted():
+    """The decay with outliers, every sample of another weight, one of none."""
+    weights = np.linspace(0.2, 3.0, 25)
+    weights[7] = 0.0
+    return {**_decay(num_outliers=4), "scale": np.sqrt(2 * weights / 25)}
+
+
+SUMS_OF_SQUARES = {
+    "bent": _bent,
+    "straight": _straight,
+    "decay": _decay,
+    "outliers": lambda: _decay(num_outliers=4),
+    "weighted": _weighted,
+    "underdetermined": lambda: _straight(m=3, n=5),
+}
+
+
+@pytest.fixture
+def sum_of_squares():
+    """Build a sum of squares by name, parts of it replaced."""
+
+    def build_sum(name, **changes):
+        return ResidualObjective(**{**SUMS_OF_SQUARES[name](), **changes})
+
+    return build_sum
+
+
+@pytest.fixture
+def scipy_result():
+    """Solve a sum of squares with SciPy alone."""
+
+    def call_scipy(name, objective, *, lsmr=False, **options):
+        """Call SciPy as its documentation has it."""
+
+        def jac(x):
+            if not lsmr:
+                return objective.scale[:, None] * objective.j(x)
+            return LinearOperator(
+                (objective.num_residuals, objective.size),
+                matvec=lambda v: objective.scale * (objective.j(x) @ v.ravel()),
+                rmatvec=lambda u: objective.j(x).T @ (objective.scale * u.ravel()),
+                dtype=float,
+            )
+
+        if objective.bounds is not None:
+            options["bounds"] = (objective.bounds.lower, objective.bounds.upper)
+        return least_squares(
+            lambda x: objective.scale * objective.r(x),
+            objective.x0,
+            jac,
+            method=name.removeprefix("least-squares-"),
+            **options,
+        )
+
+    return call_scipy
+
+
 @pytest.fixture
 def build():
     """Build a problem by name, parts of it replaced."""
@@ -138,7 +299,7 @@ def make():
     """Make a solver by SciPy's name of the method."""
 
     def make_solver(name, **options):
-        module, cls = SPECS[name].factory.split(":")
+        module, cls = {**SPECS, **LEAST_SQUARES}[name].factory.split(":")
         return getattr(importlib.import_module(module), cls)(**options)
 
     return make_solver

@@ -16,6 +16,8 @@ import scipy.optimize
 
 from kormos_core import BatchOptimizer
 from kormos_scipy import kormos_solvers
+from kormos_scipy.least_squares_methods import LEAST_SQUARES_METHODS
+from kormos_scipy.least_squares_specs import LEAST_SQUARES
 from kormos_scipy.methods import METHODS
 from kormos_scipy.specs import SPECS
 
@@ -36,14 +38,16 @@ NAMES = [
     "trust-exact",
     "trust-krylov",
 ]
+LEAST_SQUARES_NAMES = ["least-squares-trf", "least-squares-dogbox", "least-squares-lm"]
 
 
-def test_the_plugin_declares_scipys_fifteen_methods():
+def test_the_plugin_declares_fifteen_methods_of_minimize_and_three_of_least_squares():
     specs = list(kormos_solvers())
 
-    assert sorted(spec.name for spec in specs) == sorted(NAMES)
+    assert sorted(spec.name for spec in specs) == sorted(NAMES + LEAST_SQUARES_NAMES)
     assert [spec.name for spec in specs if spec.default] == ["l-bfgs-b"]
-    assert set(METHODS) == set(NAMES)
+    assert set(METHODS) == set(SPECS) == set(NAMES)
+    assert set(LEAST_SQUARES_METHODS) == set(LEAST_SQUARES) == set(LEAST_SQUARES_NAMES)
 
 
 def test_the_plugin_loads_neither_scipy_nor_numpy_by_itself():
@@ -112,5 +116,5 @@ def test_support_is_what_scipy_itself_says(word):
 def test_the_readme_lists_every_method():
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
-    for name in NAMES:
+    for name in NAMES + LEAST_SQUARES_NAMES:
         assert f"| `{name}` |" in readme

@@ -45,3 +45,19 @@ def test_blas_is_restored_after_a_stop(build, solve):
         solve("l-bfgs-b", build("round"), callback=stop)
 
     assert blas_threads() == {2}
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_blas_runs_one_thread_during_a_fit_to_residuals(sum_of_squares, solve):
+    objective = sum_of_squares("decay")
+    r, seen = objective.r, set()
+
+    def watched(x):
+        seen.update(blas_threads())
+        return r(x)
+
+    objective.r = watched
+    solve("least-squares-trf", objective)
+
+    assert seen == {1}
+    assert blas_threads() == {2}
