@@ -14,6 +14,8 @@ __all__ = ["SPECS"]
 _GRAD: Final[frozenset[Need]] = frozenset({"value", "grad"})
 _HVP: Final[frozenset[Need]] = frozenset({"value", "grad", "hvp"})
 
+_SQUARES: Final[frozenset[Need]] = frozenset({"value", "grad", "residuals"})
+
 _LOOP: Final[frozenset[Support]] = frozenset({"stop", "resume", "in-graph", "chunk"})
 _BOUNDS: Final[frozenset[Support]] = _LOOP | {"bounds"}
 
@@ -69,6 +71,32 @@ _DECLARED: Final[tuple[SolverSpec, ...]] = (
         tolerates_nonfinite=True,
         citation="T. Steihaug, The Conjugate Gradient Method and Trust Regions in Large Scale "
         "Optimization, 1983, doi:10.1137/0720042",
+    ),
+    SolverSpec(
+        name="levenberg-marquardt",
+        factory="kormos_native.levenberg_marquardt:LevenbergMarquardt",
+        summary="Least squares by damped Gauss-Newton steps: for curves, and for small networks.",
+        kind="least-squares",
+        needs=_SQUARES,
+        supports=_LOOP,
+        dtypes=_DTYPES,
+        aliases=("native-levenberg-marquardt", "native-lm"),
+        tolerates_nonfinite=True,
+        citation="J. J. Moré, The Levenberg-Marquardt Algorithm: Implementation and Theory, "
+        "1978, doi:10.1007/BFb0067700",
+    ),
+    SolverSpec(
+        name="gauss-newton",
+        factory="kormos_native.gauss_newton:GaussNewton",
+        summary="Least squares by Gauss-Newton steps with a line search: for small residuals.",
+        kind="least-squares",
+        needs=_SQUARES,
+        supports=_LOOP,
+        dtypes=_DTYPES,
+        aliases=("native-gauss-newton",),
+        tolerates_nonfinite=True,
+        citation="J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., 2006, section 10.3, "
+        "doi:10.1007/978-0-387-40065-5",
     ),
 )
 

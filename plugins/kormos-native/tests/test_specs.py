@@ -18,7 +18,8 @@ from kormos_native.lbfgs import LBFGS
 from kormos_native.settings import quasi_newton
 from kormos_native.specs import SPECS
 
-NAMES = ["lbfgs", "lbfgs-b", "newton-cg", "trust-ncg"]
+SQUARES = ["levenberg-marquardt", "gauss-newton"]
+NAMES = ["lbfgs", "lbfgs-b", "newton-cg", "trust-ncg", *SQUARES]
 
 
 def test_the_plugin_declares_its_solvers():
@@ -28,6 +29,7 @@ def test_the_plugin_declares_its_solvers():
     assert [spec.name for spec in specs if spec.default] == ["lbfgs"]
     assert [spec.name for spec in specs if "bounds" in spec.supports] == ["lbfgs-b"]
     assert [spec.name for spec in specs if "hvp" in spec.needs] == ["newton-cg", "trust-ncg"]
+    assert [spec.name for spec in specs if spec.kind == "least-squares"] == SQUARES
 
 
 def test_the_plugin_loads_neither_keras_nor_numpy_by_itself():
