@@ -29,12 +29,15 @@ class FitStatistics:
         Residuals whose weight is not 0.
     penalized : bool
         Whether the loss regularizes parameters.
+    epsilon : float
+        Relative rounding error of the residuals, which hides what parameters differ in.
     """
 
     factor: NDArray[np.float64]
     sum_of_squares: float
     num_observations: int
     penalized: bool = False
+    epsilon: float = 2.220446049250313e-16
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -69,8 +72,7 @@ class FitStatistics:
         # columns of one length, or small units would look like a lack of information
         lengths = np.sqrt(np.sum(np.square(self.factor), axis=0))
         _, values, basis = np.linalg.svd(self.factor / np.where(lengths > 0.0, lengths, 1.0))
-        epsilon = float(np.finfo(np.float64).eps)
-        rank = int(np.sum(values > len(values) * epsilon * values[0]))
+        rank = int(np.sum(values > len(values) * self.epsilon * values[0]))
         if rank < len(values):
             message = (
                 f"the covariance does not exist: the data tell {rank} of {len(values)} parameters "

@@ -132,8 +132,9 @@ class LeastSquaresMixin(BatchOptimizedMixin):
         ----------
         x, y, y_pred : structure of tensor
             One batch, and the model's outputs for it.
-        sample_weight : tensor or None
-            Weight of each sample, for terms whose first axis is that of the samples.
+        sample_weight : tensor, shape (samples,) or (samples, 1), or None
+            Weight of each row of the terms that have a row for each sample; other terms take
+            the mean of the weights.
         training : bool
             Not used: the outputs are there.
 

@@ -77,7 +77,7 @@ class Result:
         could return anything.
     statistics : FitStatistics or None
         What the residuals tell of the parameters; of least-squares solvers that minimize
-        the sum of squares itself, up to 1,000 parameters.
+        the sum of squares itself, where m residuals and n parameters have ``m n² <= 2**32``.
     """
 
     x: NDArray[np.float64]
@@ -137,9 +137,9 @@ class Result:
         if self.statistics is None:
             message = (
                 f"there are no statistics of residuals: the solver was {self.solver or 'none'}. "
-                "Allowed are least-squares solvers without a robust loss, of at most 1,000 "
-                "parameters, whose solve came to a finite point. Fit by one, such as "
-                "native:levenberg-marquardt."
+                "Allowed are least-squares solvers without a robust loss, of m residuals and n "
+                "parameters with m n**2 <= 2**32, whose solve came to a finite point. Fit by one, "
+                "such as native:levenberg-marquardt."
             )
             raise UnsupportedError(message)
         return self.statistics

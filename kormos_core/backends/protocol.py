@@ -131,8 +131,42 @@ class Backend(Protocol):
         """Return a flat `function` at `x`, (m,), and the product ``v`` to ``J v``; traceable."""
         ...
 
-    def map_rows(self, function: Callable[[Any], Any], rows: Any) -> Any:
-        """Apply a traceable `function` to each row of a structure `rows`, all at once."""
+    def has_loops(self, function: Callable[[Any], Any], x: Any) -> bool:
+        """Tell whether a traceable `function` of `x` loops, so that it takes one row at a time.
+
+        Parameters
+        ----------
+        function : callable
+            Of a tensor such as `x`.
+        x : tensor
+            What it takes.
+
+        Returns
+        -------
+        bool
+            Whether its derivatives fail in `map_rows`, or may do so.
+        """
+        ...
+
+    def map_rows(
+        self, function: Callable[[Any], Any], rows: Any, *, one_by_one: bool = False
+    ) -> Any:
+        """Apply a function to each row.
+
+        Parameters
+        ----------
+        function : callable
+            From a row to a float64 tensor; traceable.
+        rows : structure of tensor
+            Tensors of one length.
+        one_by_one : bool
+            Whether rows are taken one after the other, and not all at once.
+
+        Returns
+        -------
+        tensor
+            What it gives, row by row.
+        """
         ...
 
     def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:

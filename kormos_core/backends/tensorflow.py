@@ -7,6 +7,7 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 from __future__ import annotations
 
 import functools
+import itertools
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from kormos_core.backends.protocol import BatchFunction, Forward, Product
 
 __all__ = ["BACKEND", "TensorFlowBackend"]
+
+_LOOPS = frozenset({"While", "StatelessWhile"})
 
 
 def _compile(
@@ -239,8 +242,22 @@ class TensorFlowBackend:
         """Return a flat `function` at `x`, (m,), and the product ``v`` to ``J v``; traceable."""
         return _jvp(function, x)
 
-    def map_rows(self, function: Callable[[Any], Any], rows: Any) -> Any:
-        """Apply a traceable `function` to each row of a structure `rows`, all at once."""
+    def has_loops(self, function: Callable[[Any], Any], x: Any) -> bool:
+        """Tell whether a traceable `function` of `x` loops; what runs eagerly counts as such."""
+        if tf.executing_eagerly():
+            return True
+        traced = tf.function(functools.partial(function), autograph=False)
+        graph = traced.get_concrete_function(x).graph.as_graph_def()
+        inner = (called.node_def for called in graph.library.function)
+        return any(node.op in _LOOPS for node in itertools.chain(graph.node, *inner))
+
+    def map_rows(
+        self, function: Callable[[Any], Any], rows: Any, *, one_by_one: bool = False
+    ) -> Any:
+        """Apply a traceable `function` to each row of a structure `rows`, or `one_by_one`."""
+        if one_by_one:
+            plain = tf.autograph.experimental.do_not_convert(function)
+            return tf.map_fn(plain, rows, fn_output_signature=tf.float64)
         return tf.vectorized_map(function, rows)
 
     def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:

@@ -268,7 +268,9 @@ class Graph:
 
         def stacked(factor: Any, jac: Any, r: Any) -> list[Any]:
             both = ops.concatenate([jac, ops.expand_dims(r, 1)], axis=1)
-            return [ops.qr(ops.concatenate([factor, both], axis=0))[1]]
+            triangle = ops.qr(ops.concatenate([factor, both], axis=0))[1]
+            # of a stream's rows the number is not known, of the factor's it is
+            return [ops.reshape(triangle, (n + 1, n + 1))]
 
         def step(state: list[Any], rows: Rows, weight: Any) -> list[Any]:
             root = ops.sqrt(ops.convert_to_tensor(weight, dtype="float64"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.errors import MemoryLimitError, UnsupportedError
+from kormos_core.objective.graph import EPSILON
 from kormos_core.objective.probes import few_samples, rounding, samples_stand_alone
 from kormos_core.objective.rows import (
     BY_SAMPLES,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from kormos_core.backends import Forward
     from kormos_core.data import Batch
+    from kormos_core.objective.numerics import Numerics
     from kormos_core.objective.program import Program
     from kormos_core.protocols import Counts
 
@@ -40,8 +42,8 @@ __all__ = ["JACOBIAN_LIMIT", "STATISTICS_LIMIT", "ResidualFace", "Residuals", "r
 JACOBIAN_LIMIT = 2**28
 """Most numbers in a dense Jacobian: 2 GiB."""
 
-STATISTICS_LIMIT = 1000
-"""Most parameters whose covariance is prepared: a factorization of as many columns."""
+STATISTICS_LIMIT = 2**32
+"""Most ``m n²`` for which a covariance is prepared: operations of some seconds."""
 
 _TOLERANCES = {"float64": 1e-8, "float32": 1e-3, "float16": 0.1, "bfloat16": 0.1}
 
@@ -50,6 +52,7 @@ class ResidualFace:
     """What an objective shows of its residuals (`kormos_core.LeastSquaresObjective`)."""
 
     counts: Counts
+    numerics: Numerics
 
     @property
     def _residuals(self) -> Residuals:
@@ -99,11 +102,12 @@ class ResidualFace:
         Returns
         -------
         FitStatistics or None
-            None beyond `STATISTICS_LIMIT` parameters.
+            None beyond `STATISTICS_LIMIT`.
         """
-        if x.size > STATISTICS_LIMIT:
+        if self._residuals.num * x.size**2 > STATISTICS_LIMIT:
             return None
-        squares = self.compile(lambda graph, z: tuple(graph.triangle(z)), ("triangle",))(x)
+        compiled = self.compile(lambda graph, z: tuple(graph.triangle(z)), ("triangle",))
+        squares = compiled(keras.ops.convert_to_tensor(x, dtype="float64"))
         scale = self._residuals.scale()
         penalized = self._residuals.num_penalized
         observed = scale[: scale.size - penalized]
@@ -112,6 +116,7 @@ class ResidualFace:
             sum_of_squares=2.0 * float(squares[0]),
             num_observations=int(np.count_nonzero(observed)),
             penalized=penalized > 0,
+            epsilon=EPSILON[self.numerics.precision],
         )
 
     def compile(self, function: Callable[..., Any], key: Hashable) -> Callable[..., Any]:
@@ -142,8 +147,9 @@ class ResidualFace:
             return
         message = (
             f"the loss is {f:.6g}, and half the sum of the residuals' squares {half:.6g}: it "
-            "holds more than them. Allowed beside residuals are L2 regularizers. Leave out what "
-            "add_loss or activity regularizers add, or use native:lbfgs."
+            "holds more than them, or weights below 0. Allowed beside residuals are L2 "
+            "regularizers. Leave out what add_loss or activity regularizers add, or use "
+            "native:lbfgs."
         )
         raise UnsupportedError(message)
 
@@ -363,5 +369,7 @@ def rows_of(program: Program, batch: Batch, totals: Any, x: NDArray[np.float64])
     def outputs(some: Any) -> list[Any]:
         return program.forward(Inputs(some, (), totals))(at)[0]
 
-    alone = samples_stand_alone(outputs, arrays, rounding(program.model))
+    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
+    several = leaves[0].shape[0] > 1  # one sample alone tells nothing of others
+    alone = several and samples_stand_alone(outputs, arrays, rounding(program.model))
     return BY_SAMPLES if alone else DENSE

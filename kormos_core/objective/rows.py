@@ -4,9 +4,13 @@ A Jacobian of m residuals and n parameters is made in one of three ways:
 
 - by samples: each sample's own rows from a sweep back through the model of that sample
   alone, all samples at once, which costs little more than a gradient. It needs samples
-  that do not depend on each other (no batch statistics, no noise);
+  that do not depend on each other (no batch statistics, no noise) and outputs of known
+  shape;
 - ``reverse``: a sweep back through the whole batch for each residual;
 - ``forward``: a sweep through it for each parameter.
+
+The sweeps of the last two are made many at a time, but of models with loops, such as
+recurrent layers, one after the other.
 
 Symbols: ``x`` parameters (n,), ``r`` residuals (m,), ``J`` their Jacobian (m, n).
 """
@@ -144,12 +148,34 @@ def jacobian(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         Values and Jacobian.
     """
     backend, ops = current_backend(), keras.ops
+    if backend.has_loops(function, x):
+        return _one_by_one(function, x)
     y, pull = backend.vjp(function, x)
     m, n = y.shape[0], x.shape[0]
-    if m is not None and m <= n:
+    if _goes_back(y, x):
         return y, _products(pull, m, m)
     y, push = backend.jvp(function, x)
     return y, ops.transpose(_products(push, n, m))
+
+
+def _goes_back(y: Any, x: Any) -> bool:
+    """Tell whether there are no more values, as far as is known, than parameters."""
+    return y.shape[0] is not None and y.shape[0] <= x.shape[0]
+
+
+def _one_by_one(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+    """Do the same by one sweep after the other: derivatives of loops go through no batch."""
+    backend, ops = current_backend(), keras.ops
+    y = function(x)
+    back = _goes_back(y, x)
+    linearize = backend.vjp if back else backend.jvp
+    units = ops.eye((y if back else x).shape[0], dtype="float64")
+
+    def row(unit: Any) -> Any:  # recorded in the loop's body: another's record serves no loop
+        return linearize(function, x)[1](unit)
+
+    rows = backend.map_rows(row, units, one_by_one=True)
+    return y, rows if back else ops.transpose(rows)
 
 
 def _products(product: Product, size: int, other: int | None) -> Any:
@@ -158,11 +184,12 @@ def _products(product: Product, size: int, other: int | None) -> Any:
     width = max(1, min(size, _NUMBERS // 4 // max(other or size, 1)))
     blocks = math.ceil(size / width)
     units = ops.eye(size, dtype="float64")
+    map_rows = current_backend().map_rows
     if blocks == 1:
-        return current_backend().map_rows(product, units)
+        return map_rows(product, units)
     padded = ops.pad(units, ((0, blocks * width - size), (0, 0)))
     several = ops.reshape(padded, (blocks, width, size))
-    rows = ops.map(lambda block: current_backend().map_rows(product, block), several)
+    rows = map_rows(lambda block: map_rows(product, block), several, one_by_one=True)
     return ops.reshape(rows, (blocks * width, -1))[:size]
 
 
@@ -199,9 +226,10 @@ def fold_rows(
     forward = forward_of(inputs)
     outputs, head = forward(x)
     r, scale = scaled_residuals(outputs, head)
-    ops = keras.ops
-    if how != BY_SAMPLES:
-        _, slopes = jacobian(flat_outputs(forward), x)
+    ops, flat = keras.ops, flat_outputs(forward)
+    known = all(None not in output.shape[1:] for output in outputs)
+    if how != BY_SAMPLES or not known or current_backend().has_loops(flat, x):
+        _, slopes = jacobian(flat, x)
         return step(state, Rows(r, ops.expand_dims(scale, 1) * slopes))
 
     splits = [math.prod(output.shape[1:]) for output in outputs]

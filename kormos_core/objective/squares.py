@@ -12,6 +12,7 @@ Symbols: ``x`` parameters (n,), ``r`` residuals (m,), ``s`` their scale (m,).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,10 @@ def computes_residuals(model: keras.Model) -> bool:
     Returns
     -------
     bool
-        Whether it has a method `compute_residuals`.
+        Whether it is of `kormos.LeastSquaresMixin`: others may have a method of that name too.
     """
-    return callable(getattr(type(model), "compute_residuals", None))
+    kind = type(model)
+    return hasattr(kind, "residual_weights") and callable(getattr(kind, "compute_residuals", None))
 
 
 def check_squares(model: keras.Model) -> None:
@@ -80,7 +82,11 @@ def check_squares(model: keras.Model) -> None:
             f"compute_loss. {_CURES}"
         )
         raise UnsupportedError(message)
-    for loss in keras.tree.flatten(model.loss):
+    losses = keras.tree.flatten(model.loss)
+    if all(loss is None for loss in losses):
+        message = f"there are no residuals: the model {model.name!r} has no loss. {_CURES}"
+        raise UnsupportedError(message)
+    for loss in losses:
         own = keras.losses.get(loss) if isinstance(loss, str) else loss
         if own is None or _is_squared_error(own):
             continue
@@ -179,8 +185,9 @@ def mean_of_squares(residuals: Any, weights: Any, sample_weight: Any) -> Any:
         Terms of any shapes.
     weights : float, structure of float, or None
         Weight of each term: one for all, or the structure of `residuals`; None is 1.
-    sample_weight : tensor or None
-        Weight of each sample, for terms whose first axis is that of the samples.
+    sample_weight : tensor, shape (samples,) or (samples, 1), or None
+        Weight of each row of the terms that have a row for each sample. Other terms take the
+        mean of the weights, so that batches of any size add up to the same.
 
     Returns
     -------
@@ -190,20 +197,44 @@ def mean_of_squares(residuals: Any, weights: Any, sample_weight: Any) -> Any:
     Raises
     ------
     UnsupportedError
-        If there are other weights than terms.
+        If there are other weights than terms, or other ones than one for each sample.
     """
     terms = keras.tree.flatten(residuals)
     factors = list(_factors(residuals, weights))
-    parts = []
-    for term, factor in zip(terms, factors, strict=True):
-        squares = keras.ops.square(term)
-        if sample_weight is not None:
-            shape = (-1, *(1 for _ in term.shape[1:]))
-            squares = squares * keras.ops.cast(
-                keras.ops.reshape(sample_weight, shape), squares.dtype
-            )
-        parts.append(factor * keras.ops.mean(squares))
+    weight = None if sample_weight is None else _flat_weight(sample_weight)
+    parts = [
+        factor * _mean(keras.ops.square(term), weight)
+        for term, factor in zip(terms, factors, strict=True)
+    ]
     return sum(parts[1:], start=parts[0])
+
+
+def _flat_weight(sample_weight: Any) -> Any:
+    """Return the weight of each sample, shape (samples,)."""
+    shape = getattr(sample_weight, "shape", None)
+    if shape is not None and (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
+        return keras.ops.reshape(sample_weight, (-1,))
+    told = type(sample_weight).__name__ if shape is None else f"of shape {tuple(shape)}"
+    message = (
+        f"sample_weight does not fit residuals: it is {told}. Allowed is one weight for each "
+        "sample, of shape (samples,). Pass such, or multiply the residuals by its root."
+    )
+    raise UnsupportedError(message)
+
+
+def _mean(squares: Any, weight: Any) -> Any:
+    """Return the mean of a term's squares, its rows weighted where there is one a sample."""
+    ops = keras.ops
+    if weight is None:
+        return ops.mean(squares)
+    weight = ops.cast(weight, squares.dtype)
+    if len(squares.shape) == 0:
+        return squares * ops.mean(weight)
+    rows = ops.mean(ops.reshape(squares, (ops.shape(squares)[0], -1)), axis=1)
+    number, samples = ops.shape(rows)[0], ops.shape(weight)[0]
+    # how many there are may be known at run time only: no branch, and nothing out of range
+    own = ops.take(weight, ops.minimum(ops.arange(number), samples - 1))
+    return ops.mean(rows * ops.where(ops.equal(number, samples), own, ops.mean(weight)))
 
 
 def _factors(residuals: Any, weights: Any) -> Iterator[float]:
@@ -215,7 +246,8 @@ def _factors(residuals: Any, weights: Any) -> Iterator[float]:
     named = isinstance(residuals, Mapping) and isinstance(weights, Mapping)
     listed = isinstance(residuals, (list, tuple)) and isinstance(weights, (list, tuple))
     if named and set(residuals) == set(weights):
-        for name in sorted(residuals):
+        ordered = isinstance(residuals, OrderedDict)  # which Keras does not sort
+        for name in residuals if ordered else sorted(residuals):
             yield from _factors(residuals[name], weights[name])
     elif listed and len(residuals) == len(weights):
         for term, weight in zip(residuals, weights, strict=True):

@@ -97,4 +97,6 @@ class ResidualWatch:
         if make is None or not self._takes_residuals:
             return None
         found: FitStatistics | None = make(x)
-        return found if found is not None and np.isfinite(found.factor).all() else None
+        if found is None or not np.isfinite([found.sum_of_squares, *found.factor.flat]).all():
+            return None
+        return found
