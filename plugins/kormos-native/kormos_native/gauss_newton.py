@@ -19,7 +19,7 @@ from kormos_native.linearization import (
     CG,
     SOLVERS,
     choose_solver,
-    gradient_code,
+    code_at,
     linearize,
     tolerance,
 )
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
     from kormos_core import Bounds, Callback, Objective, Result
     from kormos_core.loop import GraphObjective, State
+    from kormos_native.linearization import Linearized
 
 __all__ = ["GaussNewton"]
 
-_LONGEST: Final = 1e150  # a step without an edge: its square is a number
+
+_EPSILON: Final = float(np.finfo(np.float64).eps)
 
 
 class _Line(NamedTuple):
@@ -197,35 +199,28 @@ class GaussNewton:
         dict of str to tensor
             The state after it.
         """
-        solver = choose_solver(self.linear_solver, graph.size)
-        if solver == CG:
-            at, find = truncated_model(graph, state["x"], state["scale"], self.maxcg)
-            edge = ops.full_like(at.f, _LONGEST)
-            p, _, products = find(edge, edge)
-        else:
-            at = linearize(graph, state["x"], state["scale"], solver)
-            (p, _), products = at.model.solve(at.model.least), 0
+        at = self._linearize(graph, state)
         f = ops.where(ops.isnan(state["f"]), at.f, state["f"])
-        s = p / at.scale
-        slope = ops.vdot(at.g, s)
+        num_fg = state["num_fg"] + 1
+        s, _, _, promised = at.undamped()
         line = _Line(
             x=state["x"],
             f=f,
             g=at.g,
             s=s,
-            slope=slope,
-            promised=-slope - 0.5 * at.model.bend(p),
+            slope=ops.vdot(at.g, s),
+            promised=promised,
             noise=rounding_error(f, graph.epsilon),
-            tries=state["num_fg"] + 1 + self.maxls,
+            tries=num_fg + self.maxls,
         )
         start = _Search(
             x=state["x"],
             f=f,
             g=at.g,
             share=ops.ones_like(f),
-            moved=state["num_fg"] < 0,
-            num_fg=state["num_fg"] + 1,
-            status=gradient_code(at, f, tolerance(self, "gtol")),
+            moved=num_fg < 0,
+            num_fg=num_fg,
+            status=code_at(at, f, tolerance(self, "gtol"), spent=num_fg >= self.maxfun),
         )
 
         def goes_on(*loop: Any) -> Any:
@@ -240,8 +235,15 @@ class GaussNewton:
             **{name: getattr(ended, name) for name in ("x", "f", "g", "num_fg", "status")},
             "scale": at.scale,
             "iteration": state["iteration"] + ops.cast(ended.moved, "int32"),
-            "num_hvp": state["num_hvp"] + products,
+            "num_hvp": state["num_hvp"] + at.num_products,
         }
+
+    def _linearize(self, graph: GraphObjective, state: State) -> Linearized:
+        """Return the model at the latest point."""
+        solver = choose_solver(self.linear_solver, graph.size)
+        if solver == CG:
+            return truncated_model(graph, state["x"], None, self.maxcg)
+        return linearize(graph, state["x"], state["scale"], solver)
 
     def _attempt(self, graph: GraphObjective, line: _Line, before: _Search) -> _Search:
         """Evaluate one point on the line."""
@@ -268,18 +270,21 @@ class GaussNewton:
             num_fg=before.num_fg + 1,
             status=before.status,
         )
-        stuck = ops.logical_and(hidden, ops.logical_not(moved))
+        still = ops.logical_or(hidden, ops.all(x == line.x))
+        stuck = ops.logical_and(still, ops.logical_not(moved))
+        stuck = ops.logical_or(stuck, ops.abs(line.promised) <= _EPSILON * line.f)
         return after._replace(status=self._status(line, before, after, stuck))
 
     def _status(self, line: _Line, before: _Search, after: _Search, stuck: Any) -> Any:
         """Return the code of the reason to end, or `RUNNING`."""
         code = ops.where(after.num_fg >= self.maxfun, code_of(Status.MAX_EVALS), RUNNING)
-        failed = ops.logical_and(after.num_fg >= line.tries, ops.logical_not(after.moved))
+        failed = ops.logical_or(after.num_fg >= line.tries, line.slope >= 0.0)
+        failed = ops.logical_and(failed, ops.logical_not(after.moved))
         code = ops.where(failed, code_of(Status.LINESEARCH_FAILED), code)
         code = ops.where(stuck, code_of(Status.STAGNATED), code)
         full = before.share == 1.0
         small = ops.all(ops.abs(line.s) <= tolerance(self, "xtol") * ops.abs(after.x))
         small = ops.logical_and(ops.logical_and(full, after.moved), small)
         code = ops.where(small, code_of(Status.X_TOL), code)
-        flat = ops.logical_and(full, line.promised <= tolerance(self, "ftol") * line.f)
+        flat = ops.logical_and(full, ops.abs(line.promised) <= tolerance(self, "ftol") * line.f)
         return ops.cast(ops.where(flat, code_of(Status.F_TOL), code), "int32")

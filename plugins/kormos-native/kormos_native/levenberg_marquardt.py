@@ -1,7 +1,7 @@
 """Levenberg-Marquardt: damped least squares in a trust region.
 
-Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``D`` scale of each
-parameter (n,), ``p`` step times ``D`` (n,); all float64 tensors.
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``s`` step (n,), ``D`` scale
+of each parameter (n,); all float64 tensors.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from keras import ops
 from kormos_core.loop import RUNNING, Progress, code_of, minimize_in_graph
 from kormos_core.options import NONNEGATIVE, POSITIVE, check_options, optional, whole, words
 from kormos_core.result import Status
-from kormos_native.damping import damped_step
 from kormos_native.linearization import (
     CG,
     SOLVERS,
     choose_solver,
-    gradient_code,
+    code_at,
     linearize,
     tolerance,
 )
@@ -28,13 +27,11 @@ from kormos_native.rounding import rounding_error
 from kormos_native.truncated import truncated_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from kormos_core import Bounds, Callback, Objective, Result
     from kormos_core.loop import GraphObjective, State
-    from kormos_native.linearization import Linearized
+    from kormos_native.linearization import Linearized, Step
 
 __all__ = ["LevenbergMarquardt"]
 
@@ -42,6 +39,7 @@ _EPSILON: Final = float(np.finfo(np.float64).eps)
 _ACCEPTED: Final = 1e-4  # share of what the model promised that an accepted step gains
 _POOR: Final = 0.25  # share at and below which the region shrinks
 _GOOD: Final = 0.75  # share from which on it grows
+_TOO_GOOD: Final = 2.0  # share beyond which the model is not to be trusted
 _TOLERANCES: Final = ("ftol", "xtol", "gtol")
 
 
@@ -55,8 +53,17 @@ class _Trial(NamedTuple):
     damping: Any
     moved: Any
     num_fg: Any
-    num_hvp: Any
     status: Any
+
+
+class _Found(NamedTuple):
+    """What a trial tells of the step."""
+
+    gain: Any  # of the loss
+    ratio: Any  # of the gain and what was promised; -1 where there is nothing to compare
+    hidden: Any  # whether rounding hides both
+    good: Any  # whether the trial is finite, and anything was promised
+    shrinkage: Any  # of the region where the ratio is poor: by the parabola of the loss
 
 
 @final
@@ -76,7 +83,7 @@ class LevenbergMarquardt:
         their Jacobian is at most this.
     factor : float
         First radius of the trust region, in units of the length of the starting point in
-        its scale.
+        its scale; where that is 0, of the length of the residuals.
     linear_solver : {"auto", "qr", "cholesky", "cg"}
         How the linear least-squares problem of a step is solved. ``"qr"``: from the
         triangular factor of the Jacobian, which squares nothing, for ill-conditioned problems
@@ -99,12 +106,16 @@ class LevenbergMarquardt:
     The sweep counts as one evaluation. With ``"cg"`` it is replaced by one evaluation of
     loss and gradient, and by Gauss-Newton products, a sweep each, of which at most `maxcg`;
     memory is some ten vectors; the parameters have the scale 1, so that only the
-    other two are invariant to their units.
+    other two are invariant to their units; `factor` is in units of the starting point, or of
+    1 where that is 0; and `gtol` bounds the cosine of the angle to the residuals' steepest
+    descent alone.
 
     There may be fewer residuals than parameters: the damping is never below what keeps the
     equations regular. A trial whose loss is not finite shrinks the region. Where rounding
     hides both the gain and what was promised, the gain is told by the slopes at the two ends;
-    if these do not bear it out, the solve has stagnated.
+    if these do not bear it out, or no trial is accepted until less is promised than one
+    rounding error of the loss, the solve has stagnated. A step that was good and cut short by
+    the region ends no solve, however small it is.
 
     References
     ----------
@@ -205,30 +216,18 @@ class LevenbergMarquardt:
         dict of str to tensor
             The state after it.
         """
-        solver = choose_solver(self.linear_solver, graph.size)
-        x = state["x"]
-        if solver == CG:
-            at, step = truncated_model(graph, x, state["scale"], self.maxcg)
-        else:
-            at = linearize(graph, x, state["scale"], solver)
-
-            def step(radius: Any, guess: Any) -> tuple[Any, Any, Any]:
-                found = damped_step(at.model, radius, guess)
-                return found.step, found.damping, 0
-
-        length = _length(at.scale * x)
-        first = self.factor * ops.where(length > 0.0, length, 1.0)
+        at, radius = self._linearize(graph, state)
         f = ops.where(ops.isnan(state["f"]), at.f, state["f"])
+        num_fg = state["num_fg"] + 1
         start = _Trial(
-            x=x,
+            x=state["x"],
             f=f,
             g=at.g,
-            radius=ops.where(state["radius"] > 0.0, state["radius"], first),
+            radius=radius,
             damping=state["damping"],
-            moved=state["num_fg"] < 0,
-            num_fg=state["num_fg"] + 1,
-            num_hvp=state["num_hvp"],
-            status=gradient_code(at, f, tolerance(self, "gtol")),
+            moved=num_fg < 0,
+            num_fg=num_fg,
+            status=code_at(at, f, tolerance(self, "gtol"), spent=num_fg >= self.maxfun),
         )
 
         def goes_on(*loop: Any) -> Any:
@@ -236,89 +235,108 @@ class LevenbergMarquardt:
             return ops.logical_and(trial.status == RUNNING, ops.logical_not(trial.moved))
 
         def attempt(*loop: Any) -> tuple[Any, ...]:
-            return tuple(self._attempt(graph, state, at, f, step, _Trial(*loop)))
+            return tuple(self._attempt(graph, state, at, f, _Trial(*loop)))
 
         ended = _Trial(*ops.while_loop(goes_on, attempt, tuple(start)))
         return {
             **{name: getattr(ended, name) for name in _KEPT},
             "scale": at.scale,
             "iteration": state["iteration"] + ops.cast(ended.moved, "int32"),
+            "num_hvp": state["num_hvp"] + at.num_products,
         }
 
+    def _linearize(self, graph: GraphObjective, state: State) -> tuple[Linearized, Any]:
+        """Return the model at the latest point, and the radius of the first trial there."""
+        solver, x = choose_solver(self.linear_solver, graph.size), state["x"]
+
+        def radius(length: Any, instead: Any) -> Any:
+            first = self.factor * ops.where(length > 0.0, length, instead)
+            return ops.where(state["radius"] > 0.0, state["radius"], first)
+
+        if solver == CG:
+            edge = radius(_length(x), 1.0)
+            return truncated_model(graph, x, edge, self.maxcg), edge
+        at = linearize(graph, x, state["scale"], solver)
+        # a scaled step of one parameter is as long as what it changes of the residuals
+        return at, radius(_length(at.scale * x), ops.sqrt(2.0 * at.f))
+
     def _attempt(
-        self,
-        graph: GraphObjective,
-        state: State,
-        at: Linearized,
-        f: Any,
-        step: Callable[[Any, Any], tuple[Any, Any, Any]],
-        before: _Trial,
+        self, graph: GraphObjective, state: State, at: Linearized, f: Any, before: _Trial
     ) -> _Trial:
         """Try one step."""
-        p, damping, products = step(before.radius, before.damping)
-        s = p / at.scale
-        x = state["x"] + s
+        step = at.within(before.radius, before.damping)
+        x = state["x"] + step.s
         f_new, g_new = graph.value_and_grad(x)
-        finite = ops.isfinite(f_new + ops.max(ops.abs(g_new)))
-        slope = ops.vdot(at.g, s)
-        promised = -slope - 0.5 * at.model.bend(p)
-        gain = f - f_new
-        hidden = ops.maximum(ops.abs(gain), promised) <= rounding_error(f, graph.epsilon)
-        by_slopes = -0.5 * ops.vdot(s, at.g + g_new)
-        told = ops.where(hidden, by_slopes, gain)
-        ratio = told / ops.where(promised > 0.0, promised, 1.0)
-        good = ops.logical_and(finite, promised > 0.0)
-        moved = ops.logical_and(good, ratio >= _ACCEPTED)
-
-        length = _length(p)
-        # the first step tells how long steps are
-        radius = ops.where(
-            state["iteration"] == 0, ops.minimum(before.radius, length), before.radius
-        )
-        parabola = 0.5 * slope / ops.where(gain < 0.0, slope + gain, -1.0)
-        shrunk = ops.clip(ops.where(gain < 0.0, parabola, 0.5), 0.1, 0.5)
-        shrunk = ops.where(good, shrunk, 0.25)
-        poor = ops.logical_or(ops.logical_not(good), ratio <= _POOR)
-        grows = ops.logical_or(damping == 0.0, ratio >= _GOOD)
-        smaller = shrunk * ops.minimum(radius, 10.0 * length)
-        larger = ops.where(grows, 2.0 * length, radius)
-        radius = ops.where(poor, smaller, larger)
-        eased = ops.where(grows, 0.5 * damping, damping)
-        damping = ops.where(poor, damping / shrunk, eased)
-
+        found = _judge(at, step, (f, f_new, g_new), graph.epsilon)
+        moved = found.ratio >= _ACCEPTED
+        # the first steps tell how long steps are
+        length = ops.where(ops.isfinite(step.length), step.length, before.radius)
+        first = state["iteration"] == 0
+        radius = ops.where(first, ops.minimum(before.radius, length), before.radius)
         after = _Trial(
             x=ops.where(moved, x, before.x),
             f=ops.where(moved, f_new, before.f),
             g=ops.where(moved, g_new, before.g),
-            radius=radius,
-            damping=damping,
+            **_region(radius, length, step.damping, found),
             moved=moved,
             num_fg=before.num_fg + 1,
-            num_hvp=before.num_hvp + products,
             status=before.status,
         )
-        flat = ops.logical_and(
-            good, ops.maximum(ops.abs(gain), promised) <= tolerance(self, "ftol") * f
-        )
-        flat = ops.logical_and(flat, ratio <= 2.0)
-        small = ops.all(ops.abs(s) <= tolerance(self, "xtol") * ops.abs(x))
-        small = ops.logical_and(moved, small)
-        hopeless = ops.logical_and(hidden, ops.logical_not(moved))
-        hopeless = ops.logical_or(hopeless, radius <= _EPSILON * _length(at.scale * state["x"]))
-        return after._replace(status=self._status_after(after, flat, small, hopeless))
+        size = _length(at.scale * state["x"])
+        return after._replace(status=self._status(after, step, found, f, size))
 
-    def _status_after(self, after: _Trial, flat: Any, small: Any, hopeless: Any) -> Any:
-        """Return the code of the reason to end after a step, or `RUNNING`."""
-        spent = after.num_fg >= self.maxfun
-        code = ops.where(spent, code_of(Status.MAX_EVALS), RUNNING)
+    def _status(self, after: _Trial, step: Step, found: _Found, f: Any, size: Any) -> Any:
+        """Return the code of the reason to end after a trial, or `RUNNING`."""
+        change = ops.maximum(ops.abs(found.gain), step.promised)
+        unseen = ops.logical_or(found.hidden, ops.abs(step.promised) <= _EPSILON * f)
+        collapsed = after.radius <= _EPSILON * size
+        hopeless = ops.logical_and(ops.logical_not(after.moved), ops.logical_or(unseen, collapsed))
+        hopeless = ops.logical_or(hopeless, change <= _EPSILON * f)
+        # a region that cut a good step short, or in which none is good, tells no convergence
+        held = ops.logical_and(after.moved, found.ratio < _GOOD)
+        settled = ops.logical_and(found.good, ops.logical_or(step.damping == 0.0, held))
+        small = ops.all(ops.abs(step.s) <= tolerance(self, "xtol") * ops.abs(after.x))
+        small = ops.logical_and(after.moved, small)
+        flat = ops.logical_and(change <= tolerance(self, "ftol") * f, found.ratio <= _TOO_GOOD)
+        code = ops.where(after.num_fg >= self.maxfun, code_of(Status.MAX_EVALS), RUNNING)
         code = ops.where(hopeless, code_of(Status.STAGNATED), code)
-        code = ops.where(small, code_of(Status.X_TOL), code)
-        return ops.cast(ops.where(flat, code_of(Status.F_TOL), code), "int32")
+        code = ops.where(ops.logical_and(settled, small), code_of(Status.X_TOL), code)
+        code = ops.where(ops.logical_and(settled, flat), code_of(Status.F_TOL), code)
+        return ops.cast(code, "int32")
+
+
+def _judge(at: Linearized, step: Step, losses: tuple[Any, Any, Any], epsilon: float) -> _Found:
+    """Compare what a step gains with what the model promised."""
+    f, f_new, g_new = losses
+    finite = ops.isfinite(f_new + ops.max(ops.abs(g_new)))
+    good = ops.logical_and(finite, step.promised > 0.0)
+    gain, slope = f - f_new, ops.vdot(at.g, step.s)
+    hidden = ops.maximum(ops.abs(gain), step.promised) <= rounding_error(f, epsilon)
+    told = ops.where(hidden, -0.5 * (slope + ops.vdot(g_new, step.s)), gain)
+    ratio = ops.where(good, told / ops.where(good, step.promised, 1.0), -1.0)
+
+    worse = ops.logical_and(good, gain < 0.0)
+    parabola = 0.5 * slope / ops.where(worse, slope + gain, -1.0)
+    shrinkage = ops.clip(ops.where(worse, parabola, 0.5), 0.1, 0.5)
+    return _Found(gain, ratio, hidden, good, ops.where(good, shrinkage, 0.25))
+
+
+def _region(radius: Any, length: Any, damping: Any, found: _Found) -> dict[str, Any]:
+    """Return ``radius`` and ``damping`` for the next trial."""
+    poor = found.ratio <= _POOR
+    grows = ops.logical_or(damping == 0.0, found.ratio >= _GOOD)
+    smaller = found.shrinkage * ops.minimum(radius, 10.0 * length)
+    larger = ops.where(grows, 2.0 * length, radius)
+    eased = ops.where(grows, 0.5 * damping, damping)
+    return {
+        "radius": ops.where(poor, smaller, larger),
+        "damping": ops.where(poor, damping / found.shrinkage, eased),
+    }
 
 
 def _length(v: Any) -> Any:
     return ops.sqrt(ops.vdot(v, v))
 
 
-_KEPT: Final = ("x", "f", "g", "radius", "damping", "num_fg", "num_hvp", "status")
+_KEPT: Final = ("x", "f", "g", "radius", "damping", "num_fg", "status")
 """What of the last trial is the next state."""

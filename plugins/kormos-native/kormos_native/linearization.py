@@ -1,7 +1,8 @@
-"""The residuals' linear model at a point, in scaled parameters.
+"""The residuals' linear model at a point, and the steps that it proposes.
 
-Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``D`` scale of each
-parameter (n,), ``p`` step times ``D`` (n,); all float64 tensors.
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``r`` residuals (m,), ``J``
+their Jacobian (m, n), ``D`` scale of each parameter (n,), ``s`` step (n,), ``p`` step times
+``D`` (n,); all float64 tensors.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from keras import ops
 
 from kormos_core.loop import RUNNING, code_of
 from kormos_core.result import Status
-from kormos_native.damping import by_cholesky, by_triangle
+from kormos_native.damping import by_cholesky, by_triangle, damped_step, lengths_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kormos_core.loop import GraphObjective
-    from kormos_native.damping import DampedModel
 
 __all__ = [
     "CG",
@@ -24,8 +26,9 @@ __all__ = [
     "QR",
     "SOLVERS",
     "Linearized",
+    "Step",
     "choose_solver",
-    "gradient_code",
+    "code_at",
     "linearize",
     "tolerance",
 ]
@@ -40,6 +43,27 @@ _FEW: Final = 200  # parameters: up to here QR costs little
 _MANY: Final = 3000  # up to here a matrix of n x n numbers does
 
 
+class Step(NamedTuple):
+    """A step that a linear model proposes.
+
+    Attributes
+    ----------
+    s : tensor, shape (n,)
+        The step.
+    length : tensor, scalar
+        Its length in scaled parameters, ``||D s||``.
+    damping : tensor, scalar
+        0 where it is that of Gauss and Newton, else above.
+    promised : tensor, scalar
+        What the model falls by.
+    """
+
+    s: Any
+    length: Any
+    damping: Any
+    promised: Any
+
+
 class Linearized(NamedTuple):
     """The residuals' linear model at a point.
 
@@ -49,19 +73,26 @@ class Linearized(NamedTuple):
         The loss.
     g : tensor, shape (n,)
         The gradient.
-    columns : tensor, shape (n,)
-        Norms of the Jacobian's columns.
     scale : tensor, shape (n,)
-        ``D``: the largest of those so far, 1 where all were 0.
-    model : DampedModel
-        In scaled parameters.
+        ``D``: the largest norms of the Jacobian's columns so far. A parameter that never
+        mattered has 0, and no step.
+    cosine : tensor, scalar
+        Largest cosine of the angle between the residuals and a column.
+    num_products : tensor, scalar, int32
+        Products that were made.
+    within : callable
+        From the radius of a trust region and a damping to begin with to a `Step`.
+    undamped : callable
+        Gives the `Step` of Gauss and Newton.
     """
 
     f: Any
     g: Any
-    columns: Any
     scale: Any
-    model: DampedModel
+    cosine: Any
+    num_products: Any
+    within: Callable[[Any, Any], Step]
+    undamped: Callable[[], Step]
 
 
 def choose_solver(asked: str, size: int) -> str:
@@ -122,19 +153,36 @@ def linearize(graph: GraphObjective, x: Any, scale: Any, solver: str) -> Lineari
     # a factorization would raise; the solve ends for the loss or gradient that is not finite
     matrix = ops.where(finite, matrix, ops.eye(x.shape[0], dtype="float64"))
     if solver == QR:
-        columns = ops.sqrt(ops.sum(ops.square(matrix), axis=0))
+        columns = lengths_of(matrix)
     else:
         columns = ops.sqrt(ops.maximum(ops.diagonal(matrix), 0.0))
     scale = ops.maximum(scale, columns)
-    scale = ops.where(scale > 0.0, scale, 1.0)
+    unit = ops.where(scale > 0.0, scale, 1.0)
     if solver == QR:
-        model = by_triangle(matrix / scale, ops.where(finite, squares.rotated, 0.0))
+        rotated = ops.where(finite, squares.rotated, 0.0)
+        model = by_triangle(matrix / unit, rotated, graph.epsilon)
     else:
-        model = by_cholesky(matrix / (scale * ops.expand_dims(scale, 1)), g / scale)
-    return Linearized(squares.loss, g, columns, scale, model)
+        slope = ops.where(finite, g, 0.0) / unit
+        model = by_cholesky(matrix / (unit * ops.expand_dims(unit, 1)), slope)
+
+    def step(p: Any, damping: Any) -> Step:
+        s = p / unit
+        promised = -ops.vdot(g, s) - 0.5 * model.bend(p)
+        return Step(s, ops.sqrt(ops.vdot(p, p)), damping, promised)
+
+    size = columns * ops.sqrt(2.0 * squares.loss)
+    return Linearized(
+        f=squares.loss,
+        g=g,
+        scale=scale,
+        cosine=ops.max(ops.abs(g) / ops.where(size > 0.0, size, 1.0)),
+        num_products=0,
+        within=lambda radius, guess: step(*damped_step(model, radius, guess)),
+        undamped=lambda: step(model.solve(model.least)[0], 0.0),
+    )
 
 
-def gradient_code(at: Linearized, f: Any, gtol: float) -> Any:
+def code_at(at: Linearized, f: Any, gtol: float, *, spent: Any) -> Any:
     """Return the code of the reason to end before a step.
 
     Parameters
@@ -145,16 +193,17 @@ def gradient_code(at: Linearized, f: Any, gtol: float) -> Any:
         The loss there.
     gtol : float
         Largest cosine of the angle between the residuals and a column of their Jacobian.
+    spent : tensor, scalar, bool
+        Whether there is no evaluation left for a trial.
 
     Returns
     -------
     tensor, scalar, int32
         The code, or `RUNNING`.
     """
-    size = at.columns * ops.sqrt(2.0 * ops.abs(f))
-    cosine = ops.max(ops.abs(at.g) / ops.where(size > 0.0, size, 1.0))
-    met = ops.logical_or(cosine <= gtol, f == 0.0)
-    code = ops.where(met, code_of(Status.GRAD_TOL), RUNNING)
+    code = ops.where(spent, code_of(Status.MAX_EVALS), RUNNING)
+    met = ops.logical_or(at.cosine <= gtol, f == 0.0)
+    code = ops.where(met, code_of(Status.GRAD_TOL), code)
     finite = ops.isfinite(f + ops.max(ops.abs(at.g)))
     return ops.cast(ops.where(finite, code, code_of(Status.NONFINITE)), "int32")
 

@@ -1,7 +1,7 @@
 """The residuals' linear model without a matrix: steps by conjugate gradients.
 
-Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``p`` step (n,); all float64
-tensors.
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``r`` residuals (m,), ``J``
+their Jacobian (m, n), ``s`` step (n,); all float64 tensors.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from keras import ops
 
 from kormos_native.conjugate_gradients import Equation, conjugate_gradients
-from kormos_native.damping import DampedModel
-from kormos_native.linearization import Linearized
+from kormos_native.dogleg import Path, dogleg
+from kormos_native.linearization import Linearized, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kormos_core.loop import GraphObjective
 
 __all__ = ["truncated_model"]
 
 _TERM: Final = 1e-2  # of the gradient, that a step's residual may be
+_AT_EDGE: Final = 0.99  # of the radius
 
 
 def truncated_model(
-    graph: GraphObjective, x: Any, scale: Any, maxcg: int | None
-) -> tuple[Linearized, Callable[[Any, Any], tuple[Any, Any, Any]]]:
+    graph: GraphObjective, x: Any, radius: Any | None, maxcg: int | None
+) -> Linearized:
     """Linearize the residuals by products alone.
 
     Parameters
@@ -35,18 +34,18 @@ def truncated_model(
         The objective, a sum of squares.
     x : tensor, shape (n,)
         The point.
-    scale : tensor, shape (n,)
-        Not used but for its shape: parameters have the scale 1.
+    radius : tensor, scalar, or None
+        Of the trust region; None for none.
     maxcg : int or None
-        Most products for a step.
+        Most products.
 
     Returns
     -------
-    model : Linearized
-        The model; costs an evaluation of loss and gradient.
-    step : callable
-        From the radius of a trust region and a damping that is not used to the step, a
-        damping of 1 where the region cut it short or 0, and the number of products.
+    Linearized
+        The model; costs an evaluation of loss and gradient, and the products. The scale is 1.
+        Its `cosine` is that of the angle between the residuals and the way along which they
+        fall most steeply, ``J g``. Regions may only be smaller than `radius`; steps in them
+        cost no product.
 
     References
     ----------
@@ -54,27 +53,30 @@ def truncated_model(
     Optimization", SIAM J. Numer. Anal. 20(3), 1983, doi:10.1137/0720042.
     """
     f, g = graph.value_and_grad(x)
-    product = graph.gauss_newton_at(x)
-    norm = ops.sqrt(ops.vdot(g, g))
-    n = x.shape[0]
-    limit = maxcg or min(max(20, 2 * n), 200)
+    square = ops.vdot(g, g)
+    limit = maxcg or min(max(20, 2 * x.shape[0]), 200)
+    equation = Equation(g, _TERM * ops.sqrt(square), limit, graph.epsilon, radius)
+    found = conjugate_gradients(graph.gauss_newton_at(x), equation)
+    path = Path(g, found.step, found.residual, found.curvature)
 
-    def step(radius: Any, guess: Any) -> tuple[Any, Any, Any]:
+    def within(radius: Any, guess: Any) -> Step:
         del guess
-        tolerance = _TERM * norm
-        found = conjugate_gradients(product, Equation(g, tolerance, limit, graph.epsilon, radius))
-        length = ops.sqrt(ops.vdot(found.step, found.step))
-        cut = ops.cast(length >= 0.99 * radius, "float64")
-        return found.step, cut, found.num_products
+        s, promised = dogleg(path, radius)
+        length = ops.sqrt(ops.vdot(s, s))
+        return Step(s, length, ops.cast(length >= _AT_EDGE * radius, "float64"), promised)
 
-    def bend(p: Any) -> Any:
-        return ops.vdot(p, product(p))
+    def undamped() -> Step:
+        s = found.step
+        promised = -0.5 * ops.vdot(s, g + found.residual)
+        return Step(s, ops.sqrt(ops.vdot(s, s)), 0.0, promised)
 
-    one = ops.ones_like(scale)
-    model = DampedModel(g, _no_damping, bend, ops.zeros_like(f))
-    return Linearized(f, g, norm * one, one, model), step
-
-
-def _no_damping(damping: Any) -> tuple[Any, Any]:
-    message = f"conjugate gradients know no damping, and were asked for {damping}"
-    raise NotImplementedError(message)
+    size = ops.sqrt(2.0 * ops.abs(f) * ops.maximum(found.curvature, 0.0))
+    return Linearized(
+        f=f,
+        g=g,
+        scale=ops.ones_like(x),
+        cosine=square / ops.where(size > 0.0, size, 1.0),
+        num_products=found.num_products,
+        within=within,
+        undamped=undamped,
+    )
