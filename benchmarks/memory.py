@@ -56,12 +56,12 @@ def child(num_batches: int, *, ahead: bool, bare: bool) -> None:
     print(f"PEAK {(after - before) / 1024:.1f}")
 
 
-def peak(num_batches: int, repeats: int, *flags: str) -> float:
-    """Run child processes; the median of their peaks in MiB."""
+def peak(script: str, num_batches: int, repeats: int, *flags: str) -> float:
+    """Run child processes of a script; the median of their peaks in MiB."""
     peaks = []
     for _ in range(repeats):
         done = subprocess.run(
-            [sys.executable, __file__, "--child", str(num_batches), *flags],
+            [sys.executable, script, "--child", str(num_batches), *flags],
             check=True,
             capture_output=True,
             text=True,
@@ -92,7 +92,7 @@ def main() -> None:
         ("fit, tf.data reading ahead (its default)", ("--ahead",)),
         ("no fit, tf.data reading ahead", ("--ahead", "--bare")),
     ):
-        one, twenty = (peak(number, arguments.repeats, *flags) for number in (1, 20))
+        one, twenty = (peak(__file__, number, arguments.repeats, *flags) for number in (1, 20))
         table.add_row(name, f"{one:.0f}", f"{twenty:.0f}", f"{twenty / one:.2f}")
     Console(width=100).print(table)
 
