@@ -195,5 +195,15 @@ class Backend(Protocol):
         ...
 
     def reduce_stream(self, stream: Any, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
-        """Fold `function` of state and batch over `stream`, from `initial` on; traceable."""
+        """Fold `function` of state and batch over `stream`, from `initial` on; traceable.
+
+        One batch is read and done with before the next: memory is that of one.
+        """
+        ...
+
+    def reduce_range(self, count: int, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """Fold `function` of state and number, 0 to `count` - 1, from `initial` on; traceable.
+
+        One number is done with before the next begins, as in `reduce_stream`.
+        """
         ...

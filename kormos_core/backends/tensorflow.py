@@ -294,8 +294,18 @@ class TensorFlowBackend:
             here = item.has_value()
             return here, tf.cond(here, lambda: function(state, item.get_value()), lambda: state)
 
-        _, final = tf.while_loop(lambda here, _: here, read, (tf.ones((), tf.bool), initial))
-        return final
+        start = (tf.ones((), tf.bool), initial)
+        return tf.while_loop(lambda here, _: here, read, start, parallel_iterations=1)[1]
+
+    def reduce_range(self, count: int, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """Fold `function` of state and number, 0 to `count` - 1, from `initial` on; traceable."""
+        # By default ten passes are under way at once, each with a batch and all made of it.
+        return tf.while_loop(
+            lambda number, _: number < count,
+            lambda number, state: (number + 1, function(state, number)),
+            (tf.zeros((), tf.int32), initial),
+            parallel_iterations=1,
+        )[1]
 
 
 BACKEND = TensorFlowBackend()

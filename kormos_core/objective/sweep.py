@@ -160,10 +160,8 @@ class Slices:
             inputs = self.cut(data, index, index * self.batch_size, length)
             return step(state, inputs, length / self.num_samples if mean else 1.0)
 
-        _, state = keras.ops.while_loop(
-            lambda index, _: index < full,
-            lambda index, state: (index + 1, take(state, index, self.batch_size)),
-            (keras.ops.convert_to_tensor(0, "int32"), state),
+        state = current_backend().reduce_range(
+            full, state, lambda state, index: take(state, index, self.batch_size)
         )
         # XLA wants static shapes, so the short slice is a trace of its own.
         return take(state, full, rest) if rest else list(state), 1.0
