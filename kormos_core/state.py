@@ -6,10 +6,13 @@ Symbols: ``x`` parameters (n,); float64.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
+
+from kormos_core.errors import RestartWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,12 +90,19 @@ class SolverState:
         Returns
         -------
         SolverState or None
-            None where there is none, or where it is of a version that is not known.
+            None where there is none; and, with a `RestartWarning`, where it is of a version
+            that is not known.
         """
         if _FACTS not in arrays:
             return None
         facts = json.loads(bytes(np.asarray(arrays[_FACTS], np.uint8)))
         if facts["version"] != _VERSION:
+            message = (
+                f"the solver's state in this file is of version {facts['version']!r}, and this "
+                f"kormos reads version {_VERSION}: the next fit starts afresh from the model's "
+                "weights. To go on where it stood, load it with the kormos that saved it."
+            )
+            warnings.warn(message, RestartWarning, stacklevel=2)
             return None
         memory = {
             name.removeprefix(_MEMORY): np.asarray(array)

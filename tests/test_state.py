@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import json
 
+import numpy as np
+import pytest
+
+from kormos_core.errors import RestartWarning
 from kormos_core.state import SolverState
 
 STATE = SolverState(
@@ -38,6 +42,16 @@ def test_a_solver_that_keeps_nothing_has_no_memory():
 
 def test_other_arrays_are_no_state():
     assert SolverState.from_arrays({"0": np.zeros(3)}) is None
+
+
+def test_a_state_of_another_version_is_told_and_left():
+    arrays = STATE.to_arrays()
+    (name,) = (name for name, array in arrays.items() if b"version" in bytes(array))
+    facts = json.loads(bytes(arrays[name])) | {"version": 99}
+    arrays[name] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+
+    with pytest.warns(RestartWarning, match="version 99, and this kormos reads version 1"):
+        assert SolverState.from_arrays(arrays) is None
 
 
 def test_the_arrays_of_a_state_are_told_from_others():
