@@ -101,14 +101,16 @@ class LevenbergMarquardt:
     -----
     Cost of an iteration: one sweep for the Jacobian's rows, one evaluation of loss and
     gradient for each trial; and for each damping that is tried, some two a trial, a
-    factorization of ``2 n`` rows (QR) or n rows (Cholesky). Memory: a few matrices of n x n
-    numbers, and the rows of one slice of the data; neither grows with the data.
-    The sweep counts as one evaluation. With ``"cg"`` it is replaced by one evaluation of
-    loss and gradient, and by Gauss-Newton products, a sweep each, of which at most `maxcg`;
-    memory is some ten vectors; the parameters have the scale 1, so that only the
+    factorization of ``2 n`` rows (QR, after one of n rows) or n rows (Cholesky). Memory: a
+    few matrices of n x n numbers, and the rows of one slice of the data; neither grows with
+    the data. The sweep counts as one evaluation.
+
+    With ``"cg"`` the sweep is replaced by one evaluation of loss and gradient, and by
+    Gauss-Newton products, a sweep each, of which at most `maxcg`; trials in a smaller region
+    cost none. Memory is some ten vectors. The parameters have the scale 1, so that only the
     other two are invariant to their units; `factor` is in units of the starting point, or of
-    1 where that is 0; and `gtol` bounds the cosine of the angle to the residuals' steepest
-    descent alone.
+    1 where that is 0; and `gtol` bounds the cosine of the angle between the residuals and
+    their steepest descent alone.
 
     There may be fewer residuals than parameters: the damping is never below what keeps the
     equations regular. A trial whose loss is not finite shrinks the region. Where rounding
