@@ -4,20 +4,18 @@ import runpy
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
+from models import floatx
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(autouse=True)
 def same_precision_afterwards():
-    before, policy = keras.config.floatx(), keras.config.dtype_policy()
-    yield
-    keras.config.set_floatx(before)
-    keras.config.set_dtype_policy(policy)
+    with floatx("float32"):
+        yield
 
 
 def run(name, *arguments, monkeypatch):
