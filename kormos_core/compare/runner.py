@@ -97,7 +97,7 @@ def compare(
         seed=trial.seed,
         num_parameters=trial.num_parameters,
         num_samples=len(trial.data.x),
-        num_validation_samples=len(trial.data.x_val),
+        num_validation_samples=trial.data.num_validation_samples,
         batch_size=budget.batch_size,
         start_loss=trial.start_loss,
         outcomes=tuple(outcomes),

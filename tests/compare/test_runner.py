@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from kormos_core.compare import runner
+from kormos_core.compare import find_problem, runner
 from kormos_core.compare.contestants import find_contestants
-from kormos_core.compare.problems import find_problem
 from kormos_core.compare.runner import Budget, compare, train
 from kormos_core.compare.trial import prepare
 from kormos_core.objective import floatx_scope
