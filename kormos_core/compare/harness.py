@@ -198,7 +198,7 @@ def _name_of(function: Callable[[], Any]) -> str:
     return f"{module}:{name}"
 
 
-def _check_counts(**counts: int) -> None:
+def _check_counts(**counts: Any) -> None:
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             message = (
@@ -208,7 +208,7 @@ def _check_counts(**counts: int) -> None:
             raise BudgetError(message)
 
 
-def _rates(rates: Sequence[float]) -> tuple[float, ...]:
+def _rates(rates: Sequence[Any]) -> tuple[float, ...]:
     if not rates or not all(isinstance(rate, (int, float)) and rate > 0 for rate in rates):
         message = (
             f"rates={rates!r:.80} are not usable. Allowed are learning rates above 0, one at "

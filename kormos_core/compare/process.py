@@ -216,7 +216,9 @@ def _outcome(
     if not heard.rows:
         return fields, []
     last = heard.rows[-1]
-    known = dict(zip(("num_iterations", "fg_evals", "hessp_evals"), last[:3], strict=True))
+    known: dict[str, Any] = dict(
+        zip(("num_iterations", "fg_evals", "hessp_evals"), last[:3], strict=True)
+    )
     known |= {"wall_time_s": last[3], "loss": last[4], "grad_norm": last[5]}
     return {**fields, **known, "start_loss": heard.rows[0][4]}, heard.rows
 

@@ -14,25 +14,26 @@ import keras
 import numpy as np
 
 from kormos_core.compare.solve import Measured, make_objective
-from kormos_core.compare.watch import Clock, Watch
+from kormos_core.compare.watch import Watch
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from kormos_core.compare.limits import Limits
     from kormos_core.compare.problem import Instance
     from kormos_core.compare.watch import Row, Told
-    from kormos_core.objective import ModelObjective
 
 __all__ = ["RATES", "run_optimizer"]
 
 RATES: Final = (1.0, 1e-1, 1e-2, 1e-3)
 """Learning rates that are tried where none is given; Keras's own default of `sgd` is 0.01, that
 of `adam` 0.001."""
+
+_GROWTH: Final = 1.02  # of the number of an epoch, from one at which the loss is measured
 
 
 @final
@@ -46,43 +47,6 @@ class _Try:
     rows: list[Row]
     seconds: float
     weights: list[NDArray[Any]]
-
-
-@final
-class _Follow(keras.callbacks.Callback):
-    """Measures the loss over all data after each epoch, while the clock stands still."""
-
-    def __init__(self, objective: ModelObjective, watch: Watch) -> None:
-        super().__init__()
-        self._objective = objective
-        self._watch = watch
-        self.status = Status.MAX_ITER
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the clock at the first epoch: what comes before is Keras's setting up."""
-        del logs
-        if epoch == 0:
-            self._watch.clock = Clock()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Add a row, and stop where a limit is reached or the loss is lost."""
-        del logs
-        watch, number = self._watch, epoch + 1
-        seconds = watch.clock.seconds
-        with watch.clock.paused():
-            f = self._objective.value(self._objective.program.layout.read())
-        watch.add((number, number, 0, seconds, f, None))
-        if not math.isfinite(f):
-            self._stop(Status.NONFINITE)
-            return
-        try:
-            watch.check(number, 0)
-        except StopSolve as stop:
-            self._stop(stop.status)
-
-    def _stop(self, status: Status) -> None:
-        self.status = status
-        self.model.stop_training = True
 
 
 def run_optimizer(
@@ -108,17 +72,24 @@ def run_optimizer(
     rates : sequence of float
         Learning rates to try otherwise, each with all that the limits allow.
     limits : Limits
-        What each training is allowed; looked at after each epoch.
+        What each training is allowed; evaluations and iterations are epochs.
     told : Told
         Who is told of the trace.
     seed : int
-        Seed of the order of minibatches.
+        Seed of the order of minibatches, and of what the model draws.
 
     Returns
     -------
     Measured
         The training of the least loss at its end, one epoch being an iteration and an
         evaluation; the model is at its end.
+
+    Notes
+    -----
+    Each step is `keras.Model.train_on_batch`: an epoch of `fit` takes tens of milliseconds
+    before its first step, which would be most of the time where samples are few. The loss over
+    all data is measured outside of the clock: after each of the first 50 epochs, then of the
+    50th part.
     """
     optimizer = keras.optimizers.get({"class_name": name, "config": dict(options)})
     instance.problem.compile(instance.model, optimizer)
@@ -159,6 +130,7 @@ class _Training:
     def __init__(self, instance: Instance, limits: Limits, told: Told, seed: int) -> None:
         self._instance, self._limits, self._told, self._seed = instance, limits, told, seed
         self._model = instance.model
+        self._due = 1
         self._model.optimizer.build(self._model.trainable_variables)
         variables = [*self._model.variables, *self._model.optimizer.variables]
         self._start = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
@@ -169,7 +141,8 @@ class _Training:
     def compile(self) -> None:
         """Bring about all tracing and compiling; the epoch that it takes is undone."""
         self.objective.value(self.objective.program.layout.read())
-        self._fit(1, [])
+        for batch in self._batches(np.random.default_rng(self._seed)):
+            self._model.train_on_batch(*batch)
 
     def run(self, rate: float | None) -> _Try:
         """Train from the start with a learning rate; None is the optimizer's own."""
@@ -177,26 +150,56 @@ class _Training:
             variable.assign(value)
         if rate is not None:
             self._model.optimizer.learning_rate = rate
+        keras.utils.set_random_seed(self._seed)
+        order = np.random.default_rng(self._seed)
         self._told.begin("solve" if rate is None else f"learning rate {rate:g}")
         watch = Watch(self._limits, self._told, self.start_loss, self._start_norm)
-        follow = _Follow(self.objective, watch)
-        self._fit(self._limits.most_epochs, [follow])
+        status, self._due = Status.MAX_ITER, 1
+        try:
+            for epoch in range(1, self._limits.most_epochs + 1):
+                self._epoch(epoch, order, watch)
+        except StopSolve as stop:
+            status = stop.status
         last = watch.rows[-1]
         return _Try(
             rate=rate,
-            status=follow.status,
+            status=status,
             loss=math.nan if last[4] is None else last[4],
             rows=watch.rows,
-            seconds=last[3],
+            seconds=watch.clock.seconds,
             weights=[np.array(weight) for weight in self._model.get_weights()],
         )
 
-    def _fit(self, epochs: int, callbacks: list[Any]) -> None:
-        keras.utils.set_random_seed(self._seed)
+    def _epoch(self, number: int, order: np.random.Generator, watch: Watch) -> None:
+        """Make one step for each batch; raise `StopSolve` where a limit is reached."""
+        try:
+            for batch in self._batches(order):
+                self._model.train_on_batch(*batch)
+                watch.check_time()
+            watch.check(number, 0)
+        except StopSolve:  # an epoch that was broken off counts as one
+            self._measure(number, watch)
+            raise
+        if number >= self._due or number == self._limits.most_epochs:
+            self._due = max(number + 1, int(_GROWTH * number))
+            if not math.isfinite(self._measure(number, watch)):
+                raise StopSolve(Status.NONFINITE)
+
+    def _measure(self, number: int, watch: Watch) -> float:
+        """Add a row with the loss over all data, while the clock stands still."""
+        seconds = watch.clock.seconds
+        with watch.clock.paused():
+            f = self.objective.value(self.objective.program.layout.read())
+        watch.add((number, number, 0, seconds, f, None))
+        return f
+
+    def _batches(self, order: np.random.Generator) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield the samples in minibatches, in an order that is drawn."""
         data, size = self._instance.data, self._limits.batch_size
-        self._model.fit(
-            data.x, data.y, batch_size=size, epochs=epochs, verbose=0, callbacks=callbacks
-        )
+        indices = order.permutation(len(data.x))
+        for first in range(0, len(indices), size):
+            some = indices[first : first + size]
+            yield data.x[some], data.y[some]
 
 
 def _message(best: _Try, tried: list[_Try]) -> str:

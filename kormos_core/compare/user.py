@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from kormos_core.compare.problem import Data, Problem, UnknownProblemError
 from kormos_core.errors import DataError
 
@@ -36,6 +34,8 @@ class _Own:
 
     def load(self) -> Data:
         """Return the data that the function gives."""
+        import numpy as np
+
         _, x, y = _call(self.name, self.function)
         return Data(x=np.asarray(x), y=np.asarray(y))
 

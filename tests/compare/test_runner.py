@@ -191,5 +191,5 @@ def test_an_interrupt_ends_the_comparison_and_keeps_what_was_finished(
     assert solvers == ["scipy:l-bfgs-b"]
 
 
-def broken_training(trial, name, budget):
+def broken_training(trial, contestant, budget):
     raise KeyboardInterrupt
