@@ -58,7 +58,7 @@ def compare(
         typer.Argument(
             help="What to train: digits, diabetes, linear, and what --list names; "
             "module:function for your own.",
-            metavar="[PROBLEM]...",
+            metavar="PROBLEM",
             show_default=False,
         ),
     ] = None,

@@ -127,7 +127,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
 def _unreadable(text: str) -> str:
     return (
         f"the solver {text!r} cannot be read. Allowed is a name, or a name with options such as "
-        "adam(learning_rate=0.01) or native:lbfgs(memory=20). Write it so."
+        "adam(learning_rate=0.01) or native:lbfgs(maxcor=20). Write it so."
     )
 
 

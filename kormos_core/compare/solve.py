@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kormos_core.compare.problem import Instance
     from kormos_core.compare.watch import Row, Told
     from kormos_core.objective import ModelObjective
+    from kormos_core.protocols import BatchOptimizer, Callback, Objective
     from kormos_core.registry import Registered
     from kormos_core.result import Result
 
@@ -164,7 +165,7 @@ def run_solver(
         fg_evals=result.fg_evals,
         hessp_evals=result.hessp_evals,
         first_call_s=first_call_s,
-        wall_time_s=max(0.0, result.wall_time_s - watch.clock.paused_s),
+        wall_time_s=max(watch.rows[-1][3], result.wall_time_s - watch.clock.paused_s),
         start_loss=f,
         loss=f_end,
         grad_norm=float(np.linalg.norm(g_end)),
@@ -193,9 +194,39 @@ def _solve(
     )
     if "residuals" in registered.spec.needs:
         objective.prepare_residuals(x0)
-    limited: Any = Limited(objective, watch)
-    run = Run(limited, registered, watch, Interrupt(), _STEPS)
-    return run.solve(registered.create(options), x0, maxiter=maxiter)
+    limited = Limited(objective, watch)
+    seen: Any = limited
+    method: Any = _AtWork(registered.create(options), limited)
+    run = Run(seen, registered, watch, Interrupt(), _STEPS)
+    return run.solve(method, x0, maxiter=maxiter)
+
+
+@final
+class _AtWork:
+    """A solver whose objective refuses evaluations beyond a limit while it is at work."""
+
+    def __init__(self, method: BatchOptimizer, limited: Limited) -> None:
+        self._method = method
+        self._limited = limited
+
+    def __getattr__(self, name: str) -> Any:
+        """Give everything else as the solver has it."""
+        return getattr(self._method, name)
+
+    def minimize(
+        self,
+        objective: Objective,
+        x0: NDArray[np.float64],
+        *,
+        maxiter: int,
+        callback: Callback,
+    ) -> Result:
+        """Minimize `objective` from `x0`; see `kormos_core.BatchOptimizer`."""
+        self._limited.solving = True
+        try:
+            return self._method.minimize(objective, x0, maxiter=maxiter, callback=callback)
+        finally:
+            self._limited.solving = False
 
 
 class _Nobody:

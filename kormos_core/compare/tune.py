@@ -88,8 +88,8 @@ def run_optimizer(
     -----
     Each step is `keras.Model.train_on_batch`: an epoch of `fit` takes tens of milliseconds
     before its first step, which would be most of the time where samples are few. The loss over
-    all data is measured outside of the clock: after each of the first 50 epochs, then of the
-    50th part.
+    all data is measured outside of the clock: after each of the first 100 epochs, then
+    whenever their number has grown by a 50th part.
     """
     optimizer = keras.optimizers.get({"class_name": name, "config": dict(options)})
     instance.problem.compile(instance.model, optimizer)

@@ -152,8 +152,8 @@ class Limited:
     """An objective that is not evaluated any more once a limit is reached.
 
     It stands between a run and its objective, so that a limit holds within an iteration too;
-    what runs inside the graph is looked at after each iteration. The stop is raised once: what
-    a run measures at its end is no part of the solve.
+    what runs inside the graph is looked at after each iteration. It refuses while `solving` is
+    true: what a run measures at its end is no part of the solve.
 
     Parameters
     ----------
@@ -161,12 +161,17 @@ class Limited:
         The objective.
     watch : Watch
         The limits and the clock.
+
+    Attributes
+    ----------
+    solving : bool
+        Whether a solver is at work.
     """
 
     def __init__(self, objective: ModelObjective, watch: Watch) -> None:
         self._objective = objective
         self._watch = watch
-        self._is_over = False
+        self.solving = False
 
     def __getattr__(self, name: str) -> Any:
         """Give everything else as the objective has it."""
@@ -195,11 +200,6 @@ class Limited:
         return self._objective.hessian(x)
 
     def _gate(self) -> None:
-        if self._is_over:
-            return
-        counts = self._objective.counts
-        try:
+        if self.solving:
+            counts = self._objective.counts
             self._watch.check(counts.fg, counts.hvp)
-        except StopSolve:
-            self._is_over = True
-            raise
