@@ -16,7 +16,8 @@ from rich.console import Console
 
 from kormos_core.cli.compare_runs import compare_runs, write_list
 from kormos_core.cli.output import write_json
-from kormos_core.compare import find_problem
+from kormos_core.compare import find_problem, find_set, list_sets
+from kormos_core.compare.catalog import check_name
 from kormos_core.compare.contestants import find_contestants, split_names
 from kormos_core.errors import KormosError
 
@@ -149,6 +150,11 @@ def compare(
                 named[0], solvers, epochs, batch_size, dtype=dtype, seed=seed, as_json=as_json
             )
             return
+        for name in split_names(sets):
+            find_set(name)  # which says what sets there are
+        for name in named:
+            if name.lower() not in list_sets():
+                check_name(name)
         budget = {"time_s": time_s, "evals": evals, "iterations": epochs}
         compare_runs(
             [*split_names(sets), *named],
@@ -181,10 +187,11 @@ def _compare_one(
     """Compare on one problem, in this process."""
     with _status("starting Keras") as status:
         try:
-            chosen = find_problem(problem)
+            check_name(problem)  # before a backend is imported
             from kormos_core.compare.quiet import start_backend
 
             start_backend()
+            chosen = find_problem(problem)
             contestants = find_contestants(split_names(solvers))
         except KormosError as error:
             typer.echo(f"kormos: {error}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from kormos_core.compare import core_problems, synthetic, user
 from kormos_core.compare.problem import Problem, UnknownProblemError
@@ -15,7 +15,16 @@ from kormos_core.registry.loader import collect
 if TYPE_CHECKING:
     from kormos_core.capabilities import ProblemSpec
 
-__all__ = ["Listed", "find_problem", "find_set", "list_problems", "list_sets"]
+__all__ = [
+    "Listed",
+    "Outline",
+    "check_name",
+    "find_outline",
+    "find_problem",
+    "find_set",
+    "list_problems",
+    "list_sets",
+]
 
 _LIST: Final = "`kormos compare --list` lists them."
 
@@ -38,6 +47,24 @@ class Listed:
     name: str
     spec: ProblemSpec
     label: str
+
+
+class Outline(NamedTuple):
+    """What a plan needs of a problem.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    home : str
+        The first of its sets; "" for none.
+    num_starts : int or None
+        Number of its starting points, where there is a limit.
+    """
+
+    name: str
+    home: str
+    num_starts: int | None
 
 
 def list_problems() -> tuple[Listed, ...]:
@@ -107,13 +134,30 @@ def find_set(name: str) -> tuple[str, ...]:
     raise UnknownProblemError(message)
 
 
+def check_name(name: str) -> None:
+    """See that a problem may have a name; nothing is imported for it.
+
+    Parameters
+    ----------
+    name : str
+        As `find_problem` takes it.
+
+    Raises
+    ------
+    UnknownProblemError
+        If nobody declares it, and it is neither a synthetic one's nor ``module:function``.
+    """
+    _look_up(name)
+
+
 def find_problem(name: str) -> Problem:
     """Find the problem of a name.
 
     Parameters
     ----------
     name : str
-        A declared name, in any case; a synthetic one's; or ``module:function`` for a user's own.
+        A declared name, in any case; a synthetic one's; or ``module:function`` for a user's
+        own, which is called.
 
     Returns
     -------
@@ -127,15 +171,53 @@ def find_problem(name: str) -> Problem:
     PluginError
         If the plugin that declares it cannot make it.
     """
+    found = _look_up(name)
+    if isinstance(found, Listed):
+        return _made(found)
+    return found or user.make_problem(name)
+
+
+def find_outline(name: str) -> Outline:
+    """Find what a plan needs of a problem; a user's own function is not called.
+
+    Parameters
+    ----------
+    name : str
+        As `find_problem` takes it.
+
+    Returns
+    -------
+    Outline
+        The outline.
+
+    Raises
+    ------
+    UnknownProblemError
+        If there is none of that name.
+    PluginError
+        If the plugin that declares it cannot make it.
+    """
+    found = _look_up(name)
+    if found is None:
+        own = user.find(name)
+        if not isinstance(own, Problem):
+            return Outline(name, "", None)
+        found = own.renamed(name, own.sets)
+    problem = _made(found) if isinstance(found, Listed) else found
+    return Outline(problem.name, next(iter(problem.sets), ""), problem.num_starts)
+
+
+def _look_up(name: str) -> Listed | Problem | None:
+    """Return the declaration or the synthetic problem of a name, None for a user's own."""
     wanted, listed = name.lower(), list_problems()
     for one in listed:
         if one.name == wanted:
-            return _made(one)
+            return one
     if synthetic.is_synthetic(wanted):
         return synthetic.make_problem(wanted)
     namespaces = {one.name.partition(":")[0] for one in listed if ":" in one.name}
     if ":" in name and wanted.partition(":")[0] not in namespaces:
-        return user.make_problem(name)
+        return None
     message = (
         f"unknown problem {name!r}.{nearest(wanted, [one.name for one in listed])} Allowed are "
         f"the problems of the sets {', '.join(list_sets())}, synthetic ones of any size such as "

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from kormos_core.compare.catalog import find_problem
+from kormos_core.compare.catalog import find_outline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -118,14 +118,14 @@ def make_plan(
     jobs: dict[str, Job] = {}
     seeds = list(seeds)
     for name, problem_set in problems:
-        problem = find_problem(name)
+        problem = find_outline(name)
         most = starts if problem.num_starts is None else min(starts, problem.num_starts)
         for start in range(most):
             for seed in seeds:
                 for contestant in contestants:
                     job = Job(
                         problem=problem.name,
-                        problem_set=problem_set or next(iter(problem.sets), ""),
+                        problem_set=problem_set or problem.home,
                         solver=contestant.label,
                         solver_name=contestant.name,
                         options=contestant.options,

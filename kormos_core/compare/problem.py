@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from kormos_core.errors import KormosError, NotCompiledError
+from kormos_core.errors import KormosError, NotCompiledError, UnsupportedError
 
 if TYPE_CHECKING:
     import keras
@@ -212,9 +212,20 @@ class Problem:
         -------
         Instance
             The same at every call.
+
+        Raises
+        ------
+        UnsupportedError
+            If there is no start of that number.
         """
         import keras
 
+        if self.num_starts is not None and start >= self.num_starts:
+            message = (
+                f"problem {self.name!r} has no start number {start}. Allowed are 0 to "
+                f"{self.num_starts - 1}. Ask for fewer starts."
+            )
+            raise UnsupportedError(message)
         data = self.recipe.load().cast(dtype)
         keras.utils.set_random_seed((seed + _SEEDS_OF_STARTS * start) % 2**32)
         return Instance(problem=self, data=data, model=self.recipe.build(dtype, start))

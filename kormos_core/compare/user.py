@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import keras
 
-__all__ = ["make_problem"]
+__all__ = ["find", "make_problem"]
 
 _FORM = (
     "Allowed is a function without arguments that returns (model, x, y), the model compiled with "
@@ -68,8 +68,8 @@ def _call(name: str, function: Callable[[], Any]) -> Any:
     raise DataError(message)
 
 
-def make_problem(name: str) -> Problem:
-    """Make the problem of a user's function.
+def find(name: str) -> Problem | Callable[[], Any]:
+    """Import what a user names, without calling it.
 
     Parameters
     ----------
@@ -78,15 +78,13 @@ def make_problem(name: str) -> Problem:
 
     Returns
     -------
-    Problem
-        The problem.
+    Problem or callable
+        What the module has under that name.
 
     Raises
     ------
     UnknownProblemError
         If the module cannot be imported, or has no such function.
-    DataError
-        If the function returns something else.
     """
     module_name, _, attribute = name.partition(":")
     if (folder := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds strings
@@ -100,18 +98,44 @@ def make_problem(name: str) -> Problem:
             "this folder or installed. `kormos compare --list` lists what is there already."
         )
         raise UnknownProblemError(message) from error
-    function = getattr(module, attribute, None)
-    if isinstance(function, Problem):
-        return function.renamed(name, function.sets)
-    if not callable(function):
-        found = "nothing of that name" if function is None else f"a {type(function).__name__}"
+    found = getattr(module, attribute, None)
+    if isinstance(found, Problem):
+        return found
+    if not callable(found):
+        what = "nothing of that name" if found is None else f"a {type(found).__name__}"
         message = (
-            f"the problem {name!r} cannot be had: {module_name!r} has {found}. {_FORM} "
+            f"the problem {name!r} cannot be had: {module_name!r} has {what}. {_FORM} "
             "Name such a function."
         )
         raise UnknownProblemError(message)
-    made = _call(name, function)
+    return found  # type: ignore[no-any-return]
+
+
+def make_problem(name: str) -> Problem:
+    """Make the problem of a user's function, which is called to see what it gives.
+
+    Parameters
+    ----------
+    name : str
+        As `find` takes it.
+
+    Returns
+    -------
+    Problem
+        The problem.
+
+    Raises
+    ------
+    UnknownProblemError
+        If there is no such function.
+    DataError
+        If the function returns something else.
+    """
+    found = find(name)
+    made = found if isinstance(found, Problem) else _call(name, found)
     if isinstance(made, Problem):
         return made.renamed(name, made.sets)
+    assert not isinstance(found, Problem)  # noqa: S101 - it was called
+    module_name, _, attribute = name.partition(":")
     summary = f"{attribute} of {module_name}"
-    return Problem(name=name, summary=summary, recipe=_Own(name, function))
+    return Problem(name=name, summary=summary, recipe=_Own(name, found))

@@ -6,7 +6,8 @@ import keras
 import pytest
 
 from kormos_core.compare import UnknownProblemError, find_problem
-from kormos_core.errors import DataError, NotCompiledError
+from kormos_core.compare.catalog import find_outline
+from kormos_core.errors import DataError, NotCompiledError, UnsupportedError
 
 MODULE = """
 import keras
@@ -37,6 +38,9 @@ def number():
     return 3
 
 
+LINEAR = find_problem("linear")
+
+
 def problem():
     return find_problem("linear")
 """
@@ -64,6 +68,16 @@ def test_a_function_of_ones_own_gives_model_data_and_loss():
         rel=1e-5,
     )
     assert (problem.name, problem.f_min, problem.num_starts) == ("own_problems:make", None, None)
+
+
+def test_a_plan_does_not_call_a_function():
+    assert find_outline("own_problems:number") == ("own_problems:number", "", None)
+    assert find_outline("own_problems:LINEAR") == ("own_problems:LINEAR", "synthetic", 1)
+
+
+def test_a_start_that_there_is_not_is_refused():
+    with pytest.raises(UnsupportedError, match=r"has no start number 1. Allowed are 0 to 0"):
+        find_problem("own_problems:problem").make(seed=0, start=1, dtype="float32")
 
 
 def test_a_function_may_give_a_problem():
