@@ -29,15 +29,15 @@ class Onlooker(Protocol):
     """Who is told how a comparison goes."""
 
     def plan(self, num_jobs: int, num_done: int) -> None:
-        """Take note of the number of all jobs, and of those done by an earlier call."""
+        """Take note of `num_jobs` in all, `num_done` of them by an earlier call."""
         ...
 
     def begin(self, job: Job) -> None:
-        """Take note that a job begins."""
+        """Take note that a `job` begins."""
         ...
 
     def end(self, job: Job, run: RunRecord) -> None:
-        """Take note that a job has ended, and is in the store."""
+        """Take note that a `job` has ended, and that its `run` is in the store."""
         ...
 
 

@@ -72,10 +72,20 @@ class Recipe(Protocol):
         ...
 
     def build(self, dtype: str, start: int = 0) -> keras.Model:
-        """Return a new model, built but not compiled, with parameters of `dtype`.
+        """Return a new model, built but not compiled.
 
-        Its weights are those of start number `start`. Where they are drawn, the number may be
-        left out of account: whoever calls has seeded Keras by it.
+        Parameters
+        ----------
+        dtype : str
+            Dtype of its parameters.
+        start : int
+            Number of the starting point that its weights are at. Where weights are drawn, it may
+            be left out of account: whoever calls has seeded Keras by it.
+
+        Returns
+        -------
+        keras.Model
+            The model.
         """
         ...
 

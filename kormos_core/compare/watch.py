@@ -33,11 +33,11 @@ class Told(Protocol):
     """Who is told of a run while it goes on."""
 
     def begin(self, what: str) -> None:
-        """Take note that a timed solve begins."""
+        """Take note that a timed solve begins, and of `what`."""
         ...
 
     def row(self, row: Row) -> None:
-        """Take a row of its trace."""
+        """Take a `row` of its trace."""
         ...
 
 

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import sys
 import threading
 from typing import IO, TYPE_CHECKING, Any, Final, final
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _PACKAGES: Final = ("keras", "tensorflow", "numpy", "scipy", "tensorflow-probability")
-_ORPHANED: Final = 3
 
 
 @final
@@ -123,7 +123,7 @@ def _own_output() -> IO[str]:
 def _end_with_parent() -> None:
     """Wait for the end of standard input, which is that of the process that asked."""
     sys.stdin.read()
-    os._exit(_ORPHANED)
+    os.kill(os.getpid(), signal.SIGTERM)  # whatever the main thread is in
 
 
 def _peak_memory_bytes() -> int | None:

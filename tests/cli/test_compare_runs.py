@@ -151,7 +151,7 @@ def test_an_interrupt_tells_what_is_kept(fake, tmp_path, monkeypatch, out, said)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--set", "clasic"), "unknown set of problems 'clasic'. Did you mean 'classic'?"),
+        (("--set", "clasick"), "unknown set of problems 'clasick'. Did you mean 'classic'?"),
         (("linear", "mgh-wod"), "unknown problem 'mgh-wod'. Did you mean 'mgh-wood'?"),
         (("--set", "nist", "--solvers", "scipy:lbfgs"), "Did you mean 'scipy:l-bfgs-b'?"),
         (("linear", "--time", "-1"), "time_s=-1.0 of the budget cannot be kept"),

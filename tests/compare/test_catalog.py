@@ -70,8 +70,8 @@ def test_the_functions_of_the_paper_are_all_listed_by_their_titles():
 
 
 def test_an_unknown_set_is_told_with_the_nearest_one():
-    with pytest.raises(UnknownProblemError, match=r"unknown set of problems 'clasic'. Did you"):
-        find_set("clasic")
+    with pytest.raises(UnknownProblemError, match=r"unknown set of problems 'clasick'. Did you"):
+        find_set("clasick")
 
 
 def test_the_problems_of_a_plugin_have_its_namespace(plugin):

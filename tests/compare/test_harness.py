@@ -69,6 +69,21 @@ def test_an_optimizer_in_its_process_is_tuned(runs):
     assert len(runs.store.trace(adam.run_id)) == 31
 
 
+def test_a_process_that_dies_leaves_a_run_with_its_last_words(tmp_path, monkeypatch):
+    (tmp_path / "own_crash.py").write_text(
+        "import os, sys\n\n\ndef make():\n    print('noise', flush=True)\n"
+        "    print('no luck', file=sys.stderr, flush=True)\n    os._exit(7)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    (run,) = compare("own_crash:make", "scipy:cg").runs
+
+    assert run.status == "CRASHED"
+    assert run.message.startswith("The process ended with status 7, without a result.")
+    assert run.message.endswith("no luck")
+    assert (run.problem, run.loss) == ("own_crash:make", None)
+
+
 # --- what is asked for -------------------------------------------------------------------
 
 
