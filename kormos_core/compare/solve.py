@@ -15,7 +15,7 @@ import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.check import check_request
-from kormos_core.compare.watch import Limited, Watch
+from kormos_core.compare.watch import Limited, Paced, Watch
 from kormos_core.data import adapt
 from kormos_core.objective import AUTO, Settings, build_objective
 from kormos_core.training import DEFAULT_MAXITER, Interrupt, Run
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from kormos_core.result import Result
 
 __all__ = ["Measured", "make_objective", "run_solver"]
-
-_STEPS = 1  # iterations in the graph between two looks at the limits and the clock
 
 
 @final
@@ -196,18 +194,31 @@ def _solve(
         objective.prepare_residuals(x0)
     limited = Limited(objective, watch)
     seen: Any = limited
-    method: Any = _AtWork(registered.create(options), limited)
-    run = Run(seen, registered, watch, Interrupt(), _STEPS)
-    return run.solve(method, x0, maxiter=maxiter)
+    in_graph = "chunk" in registered.spec.supports
+    method: Any = _AtWork(registered.create(options), limited, watch if in_graph else None)
+    result = Run(seen, registered, watch, Interrupt()).solve(method, x0, maxiter=maxiter)
+    watch.flush()
+    return result
 
 
 @final
 class _AtWork:
-    """A solver whose objective refuses evaluations beyond a limit while it is at work."""
+    """A solver whose objective refuses evaluations beyond a limit while it is at work.
 
-    def __init__(self, method: BatchOptimizer, limited: Limited) -> None:
+    Parameters
+    ----------
+    method : BatchOptimizer
+        The solver.
+    limited : Limited
+        The objective.
+    watch : Watch or None
+        What tells how many iterations one call in the graph may make; None outside of it.
+    """
+
+    def __init__(self, method: BatchOptimizer, limited: Limited, watch: Watch | None) -> None:
         self._method = method
         self._limited = limited
+        self._watch = watch
 
     def __getattr__(self, name: str) -> Any:
         """Give everything else as the solver has it."""
@@ -223,8 +234,9 @@ class _AtWork:
     ) -> Result:
         """Minimize `objective` from `x0`; see `kormos_core.BatchOptimizer`."""
         self._limited.solving = True
+        seen: Any = objective if self._watch is None else Paced(objective, self._watch)
         try:
-            return self._method.minimize(objective, x0, maxiter=maxiter, callback=callback)
+            return self._method.minimize(seen, x0, maxiter=maxiter, callback=callback)
         finally:
             self._limited.solving = False
 

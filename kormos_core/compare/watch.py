@@ -14,16 +14,18 @@ from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from kormos_core.compare.limits import Limits
+    from kormos_core.loop import Chunk
     from kormos_core.objective import ModelObjective
+    from kormos_core.protocols import Bounds
     from kormos_core.training import Iterate
 
-__all__ = ["Clock", "Limited", "Row", "Told", "Watch"]
+__all__ = ["Clock", "Limited", "Paced", "Row", "Told", "Watch"]
 
 Row = tuple[int, int, int, float, float | None, float | None]
 """Iteration, evaluations, Hessian products, seconds, loss, gradient norm."""
@@ -41,6 +43,8 @@ class Told(Protocol):
         ...
 
 
+_ROOM: Final = 10**6
+_SHARE: Final = 0.5  # of what seems to be left: iterations do not all cost the same
 _OF_RESIDUALS: Final = frozenset({"residuals", "jacobian", "jvp", "vjp", "ggn_vp"})
 
 
@@ -98,6 +102,7 @@ class Watch:
         self._limits = limits
         self._told = told
         self.rows: list[Row] = []
+        self._passed: list[Iterate] = []
         self.clock = Clock()
         self.add((0, 0, 0, 0.0, start_loss, start_norm))
         self.clock = Clock()
@@ -115,14 +120,37 @@ class Watch:
         self.check_time()
 
     def iterate(self, iterate: Iterate) -> None:
-        """Take an accepted `iterate`."""
+        """Take an accepted `iterate`, and with it those that went by before it."""
         self.passed(iterate)
+        self.flush()
         self.check(iterate.fg_evals, iterate.hessp_evals)
 
     def passed(self, iterate: Iterate) -> None:
         """Take note of an `iterate` that went by inside the graph."""
-        counts = iterate.fg_evals, iterate.hessp_evals
-        self.add((iterate.number, *counts, self.clock.seconds, iterate.loss, iterate.grad_norm))
+        self._passed.append(iterate)
+
+    def flush(self) -> None:
+        """Write down what went by; iterations of one call share its time evenly."""
+        passed, self._passed = self._passed, []
+        before, now = self.rows[-1][3], self.clock.seconds
+        for number, one in enumerate(passed, start=1):
+            seconds = before + (now - before) * number / len(passed)
+            counts = one.fg_evals, one.hessp_evals
+            self.add((one.number, *counts, seconds, one.loss, one.grad_norm))
+
+    @property
+    def room(self) -> int:
+        """How many iterations may run in one call: about half of what the limits leave."""
+        number, fg_evals, hessp_evals, seconds, *_ = self.rows[-1]
+        if not number:
+            return 1
+        left: list[float] = [_ROOM]
+        if self._limits.evals is not None:
+            used = fg_evals + hessp_evals
+            left.append((self._limits.evals - used) / used)
+        if self._limits.time_s is not None and seconds > 0:
+            left.append((self._limits.time_s - self.clock.seconds) / seconds)
+        return max(1, int(_SHARE * number * min(left)))
 
     def check_time(self) -> None:
         """Raise `StopSolve` where the time is over."""
@@ -203,3 +231,52 @@ class Limited:
         if self.solving:
             counts = self._objective.counts
             self._watch.check(counts.fg, counts.hvp)
+
+
+@final
+class Paced:
+    """A run that lets no more iterations pass in one call than the limits have room for.
+
+    It is the `kormos_core.loop.LoopHost` that a solver in the graph is given.
+
+    Parameters
+    ----------
+    host : LoopHost
+        The run.
+    watch : Watch
+        What knows how much room there is.
+    """
+
+    def __init__(self, host: Any, watch: Watch) -> None:
+        self._host = host
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        """Give everything else as the run has it."""
+        return getattr(self._host, name)
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Box on the parameters."""
+        bounds: Bounds | None = self._host.bounds
+        return bounds
+
+    @property
+    def memory(self) -> Mapping[str, NDArray[Any]] | None:
+        """What an earlier solve left behind."""
+        memory: Mapping[str, NDArray[Any]] | None = self._host.memory
+        return memory
+
+    def prepare(self, x: NDArray[np.float64], /) -> int:
+        """Get ready for a call from ``x``, shape (n,); return the most iterations of it."""
+        room: int = self._host.prepare(x)
+        return min(room, self._watch.room)
+
+    def compile(self, function: Callable[..., Any], key: Hashable, /) -> Callable[..., Any]:
+        """Compile a `function` of the objective; equal `key`, equal functions."""
+        compiled: Callable[..., Any] = self._host.compile(function, key)
+        return compiled
+
+    def report(self, chunk: Chunk, /) -> None:
+        """Take what a `chunk` left behind."""
+        self._host.report(chunk)
