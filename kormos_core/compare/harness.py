@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -13,12 +14,13 @@ from kormos_core.compare.limits import BudgetError, Limits
 from kormos_core.compare.plan import make_plan
 from kormos_core.compare.problem import UnknownProblemError
 from kormos_core.compare.store import Store
-from kormos_core.errors import UnsupportedError
+from kormos_core.errors import OptionError, UnsupportedError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from kormos_core.compare.contestants import Contestant
     from kormos_core.compare.engine import Onlooker
     from kormos_core.compare.store import RunRecord
 
@@ -140,7 +142,7 @@ def compare(
         raise UnsupportedError(message)
     plan = make_plan(
         _named(problems),
-        find_contestants(split_names(solvers) if isinstance(solvers, str) else solvers),
+        _found(solvers),
         Limits.of(budget),
         dtype=dtype,
         seeds=range(seed, seed + seeds),
@@ -183,6 +185,23 @@ def _named(problems: Problems) -> list[tuple[str, str]]:
         )
         raise UnknownProblemError(message)
     return found
+
+
+def _found(solvers: Solvers) -> tuple[Contestant, ...]:
+    """Find the contestants, whose options must be fit to be handed to another process."""
+    names = split_names(solvers) if isinstance(solvers, str) else solvers
+    contestants = find_contestants(names)
+    for contestant in contestants:
+        try:
+            json.dumps(dict(contestant.options))
+        except (TypeError, ValueError) as error:
+            message = (
+                f"the options of {contestant.label[:80]} cannot be handed to another process: "
+                f"{error}. Allowed are numbers, strings, truth values, None, and lists and "
+                "mappings of them. Write them so."
+            )
+            raise OptionError(message) from error
+    return contestants
 
 
 def _name_of(function: Callable[[], Any]) -> str:

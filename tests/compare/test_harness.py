@@ -13,7 +13,7 @@ from kormos_core.compare import UnknownProblemError, harness
 from kormos_core.compare.harness import RunSet, compare
 from kormos_core.compare.limits import BudgetError
 from kormos_core.compare.store import Store
-from kormos_core.errors import UnknownSolverError, UnsupportedError
+from kormos_core.errors import OptionError, UnknownSolverError, UnsupportedError
 
 
 @pytest.fixture
@@ -127,6 +127,11 @@ def test_a_function_is_named_by_its_module(planned, tmp_path, monkeypatch):
         ({"problems": ["lineer"]}, UnknownProblemError, "Did you mean 'linear'"),
         ({"problems": [lambda: None]}, UnknownProblemError, "cannot be had by another process"),
         ({"solvers": "scipy:cgg"}, UnknownSolverError, "Did you mean 'scipy:cg'"),
+        (
+            {"solvers": {"scipy:cg": {"gtol": np.float32(1e-3)}}},
+            OptionError,
+            "cannot be handed to another process",
+        ),
         ({"seeds": 0}, BudgetError, "seeds=0 is not usable. Allowed is a whole number from 1"),
         ({"starts": 1.5}, BudgetError, "starts=1.5"),
         ({"jobs": True}, BudgetError, "jobs=True"),
