@@ -79,6 +79,18 @@ def test_the_first_call_leaves_nothing_for_the_solver_to_trace(diabetes):
     assert objective.program.num_traces == traced
 
 
+def test_the_iteration_that_compiles_a_loop_is_undone_before_the_solve(diabetes):
+    (contestant,) = find_contestants(["native:lbfgs"])
+
+    row = train(diabetes, contestant, Budget(epochs=3))
+
+    with floatx_scope("float64"):
+        model = diabetes.make_model(BatchOptimizer(contestant.name))
+        result = fit(model, diabetes.data.x, diabetes.data.y, epochs=3, verbose=0).result
+    assert (row.loss, row.num_iterations) == (result.loss, 3)
+    assert row.fg_evals == result.fg_evals
+
+
 def test_keras_optimizers_are_counted_in_epochs_and_measured_by_the_same_objective(diabetes):
     (contestant,) = find_contestants(["adam"])
 
