@@ -3,6 +3,7 @@
 from kormos import models, optimizers
 from kormos_core import KormosError, Result, Status
 from kormos_core.chain import Chain
+from kormos_core.compare.harness import compare
 from kormos_core.least_squares import least_squares
 from kormos_core.minimize import minimize
 from kormos_core.model import (
@@ -25,6 +26,7 @@ __all__ = [
     "LeastSquaresModel",
     "Result",
     "Status",
+    "compare",
     "fit",
     "least_squares",
     "minimize",

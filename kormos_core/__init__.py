@@ -4,7 +4,7 @@ Importing it loads no backend; what needs Keras is in `kormos_core.objective`,
 `kormos_core.optimizer`, `kormos_core.training` and `kormos_core.model`.
 """
 
-from kormos_core.capabilities import API_VERSION, HVPSpec, SolverSpec
+from kormos_core.capabilities import API_VERSION, HVPSpec, ProblemSpec, SolverSpec
 from kormos_core.errors import KormosError
 from kormos_core.protocols import (
     HVP,
@@ -30,6 +30,7 @@ __all__ = [
     "KormosError",
     "LeastSquaresObjective",
     "Objective",
+    "ProblemSpec",
     "Result",
     "SolverSpec",
     "Status",

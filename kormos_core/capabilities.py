@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
-__all__ = ["API_VERSION", "HVPSpec", "Kind", "Need", "SolverSpec", "Support"]
+__all__ = ["API_VERSION", "HVPSpec", "Kind", "Need", "ProblemSpec", "SolverSpec", "Support"]
 
 API_VERSION = 1
 """Version of the plugin interface that this core speaks."""
@@ -128,6 +128,50 @@ class HVPSpec:
         _check_name("name of a Hessian product", self.name)
         _check_case("name of a Hessian product", self.name)
         _check_factory(f"Hessian product {self.name!r}", self.factory, "function")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemSpec:
+    """One problem of the comparison as its plugin declares it.
+
+    Attributes
+    ----------
+    name : str
+        Name within the plugin's namespace, in lower case; users write
+        ``kormos compare namespace:name``.
+    factory : str
+        Where its function is: ``"package.module:function"``; imported at first use. It takes
+        the name and gives a `kormos_core.compare.Problem`, so that one function may make many.
+    summary : str
+        One line: data, model, loss.
+    sets : tuple of str
+        Names of the sets that it belongs to, in lower case; the first is the one it is at
+        home in.
+    api_version : int
+        Version of the plugin interface it was written for.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+    sets: tuple[str, ...] = ()
+    api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that could not be honored."""
+        _check_name("name of a problem", self.name)
+        _check_case("name of a problem", self.name)
+        _check_factory(f"problem {self.name!r}", self.factory, "function")
+        if not isinstance(self.sets, tuple):
+            message = (
+                f"sets {self.sets!r} of problem {self.name!r} are not usable. "
+                "They are a tuple of strings."
+            )
+            raise TypeError(message)
+        for name in self.sets:
+            _check_name(f"set of problem {self.name!r}:", name)
+            _check_case(f"set of problem {self.name!r}:", name)
 
 
 def _check_case(what: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The command `kormos compare`: one model, several solvers, one table."""
+"""The command `kormos compare`: several solvers on one problem, or on many."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import os
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from kormos_core.cli.compare_runs import compare_runs, write_list
 from kormos_core.cli.output import write_json
-from kormos_core.compare import PROBLEMS, find_problem
+from kormos_core.compare import find_problem, find_set, list_sets
+from kormos_core.compare.catalog import check_name
+from kormos_core.compare.contestants import find_contestants, split_names
 from kormos_core.errors import KormosError
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ _MISUSE = 2
 _REFRESHES = 4  # a second; few, since they take time from the solver at work
 _INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 _SOLVERS = "scipy:l-bfgs-b,scipy:cg,scipy:newton-cg,scipy:trust-ncg,adam"
-_NAMES = ", ".join(problem.name for problem in PROBLEMS)
+_MANY = "many problems"
 
 
 class Precision(StrEnum):
@@ -40,13 +44,31 @@ class Precision(StrEnum):
     FLOAT64 = "float64"
 
 
+def _count(text: str, *names: str) -> Any:
+    """Return an option that takes a whole number from 1; it is one for many problems."""
+    return typer.Option(*names, min=1, help=text, metavar="N", rich_help_panel=_MANY)
+
+
+def _file(text: str) -> Any:
+    return typer.Option(help=text, metavar="FILE", dir_okay=False, rich_help_panel=_MANY)
+
+
 def compare(
-    problem: Annotated[str, typer.Argument(help=f"What to train: {_NAMES}.")],
+    problems: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What to train: digits, diabetes, linear, and what --list names; "
+            "module:function for your own.",
+            metavar="PROBLEM",
+            show_default=False,
+        ),
+    ] = None,
     *,
     solvers: Annotated[
         str,
         typer.Option(
-            help="Names as in compile(), with commas between.",
+            help="Names as in compile(), with commas between; with options as in "
+            "adam(learning_rate=0.01).",
             metavar="A,B,C",
             show_default=_SOLVERS.replace(",", ", "),
         ),
@@ -54,6 +76,8 @@ def compare(
     epochs: Annotated[
         int | None,
         typer.Option(
+            "--epochs",
+            "--iterations",
             min=1,
             help="Iteration limit; epochs of Keras's optimizers, each of many steps. Left out, "
             "solvers run until they converge, Keras's optimizers for 100 epochs.",
@@ -68,17 +92,107 @@ def compare(
         int, typer.Option(min=0, help="Of initial weights and minibatches.", metavar="N")
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Write plain JSON.", metavar="")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Name the problems and their sets.", metavar="")
+    ] = False,
+    sets: Annotated[
+        str,
+        typer.Option("--set", help="Sets of problems.", metavar="A,B", rich_help_panel=_MANY),
+    ] = "",
+    seeds: Annotated[int, _count("Number of seeds, from --seed on.")] = 1,
+    starts: Annotated[int, _count("Number of starting points of each problem.")] = 1,
+    time_s: Annotated[
+        float | None,
+        typer.Option(
+            "--time",
+            help="Seconds of each run. Without any limit, 3.",
+            metavar="S",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    evals: Annotated[
+        int | None, _count("Sweeps over the data of each run: losses and products.")
+    ] = None,
+    rates: Annotated[
+        str,
+        typer.Option(
+            help="Learning rates to try for Keras's optimizers; left out, 1,0.1,0.01,0.001.",
+            metavar="A,B,C",
+            rich_help_panel=_MANY,
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None, _file("Store that grows; started again, it goes on where it was.")
+    ] = None,
+    html: Annotated[Path | None, _file("Report to write.")] = None,
+    csv: Annotated[Path | None, _file("Table of all runs to write.")] = None,
+    jobs: Annotated[int, _count("Runs at once; more than 1 spoil each other's seconds.")] = 1,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry", help="Run again what had failed.", metavar="", rich_help_panel=_MANY
+        ),
+    ] = False,
 ) -> None:
-    """Train fresh copies of one model with each solver, and compare."""
+    """Train fresh copies of one model with each solver, and compare.
+
+    With several problems, a set, or any option of the last panel, each run has a process of its
+    own, Keras's optimizers are tuned, and the runs are kept.
+    """
+    named = list(problems or [])
+    many = (sets, seeds > 1, starts > 1, time_s, evals, rates, out, html, csv, jobs > 1, retry)
+    if listed:
+        write_list(Console(highlight=False))
+        return
+    try:
+        if len(named) == 1 and not any(many):
+            _compare_one(
+                named[0], solvers, epochs, batch_size, dtype=dtype, seed=seed, as_json=as_json
+            )
+            return
+        for name in split_names(sets):
+            find_set(name)  # which says what sets there are
+        for name in named:
+            if name.lower() not in list_sets():
+                check_name(name)
+        budget = {"time_s": time_s, "evals": evals, "iterations": epochs}
+        compare_runs(
+            [*split_names(sets), *named],
+            solvers,
+            {**budget, "batch_size": batch_size},
+            seeds=range(seed, seed + seeds),
+            starts=starts,
+            rates=rates,
+            dtype=dtype.value,
+            jobs=jobs,
+            retry=retry,
+            files={"out": out, "html": html, "csv": csv},
+            as_json=as_json,
+        )
+    except KormosError as error:
+        typer.echo(f"kormos: {error}", err=True)
+        raise typer.Exit(_MISUSE) from None
+
+
+def _compare_one(
+    problem: str,
+    solvers: str,
+    epochs: int | None,
+    batch_size: int,
+    *,
+    dtype: Precision,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compare on one problem, in this process."""
     with _status("starting Keras") as status:
         try:
-            chosen = find_problem(problem)
+            check_name(problem)  # before a backend is imported
             from kormos_core.compare.quiet import start_backend
 
             start_backend()
-            from kormos_core.compare.contestants import find_contestants
-
-            contestants = find_contestants(_names(solvers))
+            chosen = find_problem(problem)
+            contestants = find_contestants(split_names(solvers))
         except KormosError as error:
             typer.echo(f"kormos: {error}", err=True)
             raise typer.Exit(_MISUSE) from None
@@ -91,7 +205,7 @@ def compare(
             contestants,
             runner.Budget(epochs=epochs, batch_size=batch_size),
             announce=lambda number, contestant: status.update(
-                f"{number} of {len(contestants)}: {contestant.name}"
+                f"{number} of {len(contestants)}: {contestant.label}"
             ),
         )
     _write(comparison, as_json=as_json)
@@ -99,10 +213,6 @@ def compare(
         raise typer.Exit(_INTERRUPTED)
     if comparison.best is None:
         raise typer.Exit(1)
-
-
-def _names(solvers: str) -> list[str]:
-    return [name.strip() for name in solvers.split(",") if name.strip()]
 
 
 @contextmanager

@@ -1,6 +1,16 @@
 """Comparison of solvers: fresh copies of one model, each trained by another solver."""
 
-from kormos_core.compare.problem import Data, Problem, UnknownProblemError
-from kormos_core.compare.problems import PROBLEMS, find_problem
+from kormos_core.compare.catalog import find_problem, find_set, list_problems, list_sets
+from kormos_core.compare.problem import Data, Instance, Problem, Recipe, UnknownProblemError
 
-__all__ = ["PROBLEMS", "Data", "Problem", "UnknownProblemError", "find_problem"]
+__all__ = [
+    "Data",
+    "Instance",
+    "Problem",
+    "Recipe",
+    "UnknownProblemError",
+    "find_problem",
+    "find_set",
+    "list_problems",
+    "list_sets",
+]

@@ -97,7 +97,7 @@ def compare(
         seed=trial.seed,
         num_parameters=trial.num_parameters,
         num_samples=len(trial.data.x),
-        num_validation_samples=len(trial.data.x_val),
+        num_validation_samples=trial.data.num_validation_samples,
         batch_size=budget.batch_size,
         start_loss=trial.start_loss,
         outcomes=tuple(outcomes),
@@ -132,12 +132,12 @@ def train(trial: Trial, contestant: Contestant, budget: Budget) -> Outcome:
         warnings.simplefilter("always", RuntimeWarning)
         try:
             if contestant.registered is None:
-                outcome = _train_by_keras(trial, contestant.name, budget)
+                outcome = _train_by_keras(trial, contestant, budget)
             else:
-                outcome = _train_by_solver(trial, contestant.registered, budget)
+                outcome = _train_by_solver(trial, contestant, contestant.registered, budget)
         except Exception as error:  # noqa: BLE001 - one failure must not stop the others
             outcome = Outcome(
-                solver=contestant.name, reason=_sentence(error), failed=True, message=str(error)
+                solver=contestant.label, reason=_sentence(error), failed=True, message=str(error)
             )
     notes = dict.fromkeys(
         str(warning.message)
@@ -147,16 +147,18 @@ def train(trial: Trial, contestant: Contestant, budget: Budget) -> Outcome:
     return replace(outcome, notes=tuple(notes))
 
 
-def _train_by_solver(trial: Trial, registered: Registered, budget: Budget) -> Outcome:
-    model = trial.make_model(BatchOptimizer(registered.name))
+def _train_by_solver(
+    trial: Trial, contestant: Contestant, registered: Registered, budget: Budget
+) -> Outcome:
+    model = trial.make_model(BatchOptimizer(registered.name, options=contestant.options))
     objective = trial.make_objective(model)
-    first_call_s = _clock(lambda: _trace(objective, registered))
+    first_call_s = _clock(lambda: _warm_up(trial, model, objective, registered))
     start = time.perf_counter()
     result = fit(model, trial.data.x, trial.data.y, epochs=budget.epochs, verbose=0).result
     wall_time_s = time.perf_counter() - start
     told = result.message if result.status is Status.NONFINITE else result.status.value
     outcome = Outcome(
-        solver=registered.name,
+        solver=contestant.label,
         reason=_first_sentence(told),
         status=result.status.name,
         message=result.message,
@@ -169,8 +171,9 @@ def _train_by_solver(trial: Trial, registered: Registered, budget: Budget) -> Ou
     return _measured(outcome, trial, model, objective)
 
 
-def _train_by_keras(trial: Trial, name: str, budget: Budget) -> Outcome:
-    model = trial.make_model(keras.optimizers.get(name))
+def _train_by_keras(trial: Trial, contestant: Contestant, budget: Budget) -> Outcome:
+    config = {"class_name": contestant.name, "config": dict(contestant.options)}
+    model = trial.make_model(keras.optimizers.get(config))
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     start = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
@@ -186,7 +189,7 @@ def _train_by_keras(trial: Trial, name: str, budget: Budget) -> Outcome:
         variable.assign(value)
     wall_time_s = _clock(lambda: run(epochs))
     outcome = Outcome(
-        solver=name,
+        solver=contestant.label,
         reason="Epochs used up.",
         message=f"{epochs} epochs used up.",
         num_iterations=epochs,
@@ -197,6 +200,16 @@ def _train_by_keras(trial: Trial, name: str, budget: Budget) -> Outcome:
         wall_time_s=wall_time_s,
     )
     return _measured(outcome, trial, model, trial.make_objective(model))
+
+
+def _warm_up(
+    trial: Trial, model: keras.Model, objective: ModelObjective, registered: Registered
+) -> None:
+    """Trace and compile all that the solver needs; a loop in the graph takes an iteration."""
+    _trace(objective, registered)
+    if "in-graph" in registered.spec.supports:
+        fit(model, trial.data.x, trial.data.y, epochs=1, verbose=0)
+        model.set_weights(trial.weights)
 
 
 def _trace(objective: ModelObjective, registered: Registered) -> None:

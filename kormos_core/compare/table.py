@@ -120,7 +120,7 @@ def _write_table(layout: _Layout, console: Console) -> None:
 
 def _columns(comparison: Comparison) -> list[_Column]:
     label = comparison.problem.metric_label
-    return [
+    columns = [
         _Column("solver", "solver", lambda row: row.solver),
         _Column("iterations", "iter.", lambda row: _count(row.num_iterations)),
         _Column("evaluations", "evals", lambda row: _count(row.fg_evals)),
@@ -129,8 +129,11 @@ def _columns(comparison: Comparison) -> list[_Column]:
         _Column("seconds", "seconds", lambda row: _number(row.wall_time_s, ".2f")),
         _Column("loss", "loss", lambda row: _number(row.loss, "#.6g")),
         _Column("|g|", "|g|", lambda row: _number(row.grad_norm, ".1e")),
-        _Column(f"validation {label}", label, lambda row: _number(row.metric, ".4f")),
     ]
+    if comparison.problem.metric is not None:
+        heading = f"validation {label}"
+        columns.append(_Column(heading, label, lambda row: _number(row.metric, ".4f")))
+    return columns
 
 
 def _cells(columns: Sequence[_Column], outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], ...]:
@@ -197,8 +200,9 @@ def _best(comparison: Comparison) -> str:
 
 def _minibatches(row: Outcome, comparison: Comparison) -> str:
     steps = (row.num_steps or 0) // (row.num_iterations or 1)
+    besides = " but for these" if "(" in row.solver else ""
     return (
-        f"{row.solver} is Keras's own, with its default settings: iterations and evaluations are "
-        f"epochs, each of {steps} steps on up to {comparison.batch_size} samples; its first call "
-        "is one epoch."
+        f"{row.solver} is Keras's own, with its default settings{besides}: iterations and "
+        f"evaluations are epochs, each of {steps} steps on up to {comparison.batch_size} "
+        "samples; its first call is one epoch."
     )

@@ -87,7 +87,7 @@ class Trial:
         """
         return _objective(model, self.data, self.dtype)
 
-    def measure_metric(self, model: keras.Model) -> float:
+    def measure_metric(self, model: keras.Model) -> float | None:
         """Return the problem's metric on the validation data.
 
         Parameters
@@ -97,12 +97,10 @@ class Trial:
 
         Returns
         -------
-        float
-            The metric.
+        float or None
+            The metric; None where the problem has none.
         """
-        metric = keras.metrics.get(self.problem.metric)
-        metric.update_state(self.data.y_val, model(self.data.x_val, training=False))
-        return float(metric.result())
+        return self.problem.measure_metric(model, self.data)
 
 
 def prepare(problem: Problem, *, dtype: str, seed: int) -> Trial:
@@ -127,9 +125,7 @@ def prepare(problem: Problem, *, dtype: str, seed: int) -> Trial:
     UnsupportedError
         If the data or the backend is not available.
     """
-    loaded = problem.recipe.load()
-    names = ("x", "y", "x_val", "y_val")
-    data = type(loaded)(**{name: _cast(getattr(loaded, name), dtype) for name in names})
+    data = problem.recipe.load().cast(dtype)
     with floatx_scope(dtype):
         keras.utils.set_random_seed(seed)
         model = _compiled(problem, dtype, keras.optimizers.SGD())
@@ -147,13 +143,9 @@ def prepare(problem: Problem, *, dtype: str, seed: int) -> Trial:
     )
 
 
-def _cast(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
-
-
 def _compiled(problem: Problem, dtype: str, optimizer: keras.optimizers.Optimizer) -> keras.Model:
     model = problem.recipe.build(dtype)
-    model.compile(optimizer=optimizer, loss=problem.recipe.loss())
+    problem.compile(model, optimizer)
     return model
 
 

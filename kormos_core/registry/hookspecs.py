@@ -9,9 +9,9 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kormos_core.capabilities import HVPSpec, SolverSpec
+    from kormos_core.capabilities import HVPSpec, ProblemSpec, SolverSpec
 
-__all__ = ["hookimpl", "hookspec", "kormos_hvps", "kormos_solvers"]
+__all__ = ["hookimpl", "hookspec", "kormos_hvps", "kormos_problems", "kormos_solvers"]
 
 hookspec = pluggy.HookspecMarker("kormos")
 """Marks a specification of a hook; for the core alone."""
@@ -45,5 +45,19 @@ def kormos_hvps() -> Iterable[HVPSpec]:
     -------
     iterable of HVPSpec
         The kinds, their names unique within the plugin.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def kormos_problems() -> Iterable[ProblemSpec]:
+    """Declare problems for `kormos compare`, each named ``"namespace:name"``.
+
+    The module that implements it is as cheap to import as that of `kormos_solvers`.
+
+    Returns
+    -------
+    iterable of ProblemSpec
+        The problems, their names unique within the plugin.
     """
     raise NotImplementedError

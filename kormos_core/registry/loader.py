@@ -10,11 +10,11 @@ import dataclasses
 import re
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 
-from kormos_core.capabilities import API_VERSION, HVPSpec, SolverSpec
+from kormos_core.capabilities import API_VERSION, HVPSpec, ProblemSpec, SolverSpec
 from kormos_core.errors import PluginError
 from kormos_core.registry import hookspecs
 from kormos_core.registry.discovery import first_copies, origin
@@ -26,7 +26,27 @@ if TYPE_CHECKING:
 
     from kormos_core.registry.settings import PluginSettings
 
-__all__ = ["collect", "load_plugins"]
+__all__ = ["Declared", "collect", "load_plugins"]
+
+_WORDS = {SolverSpec: "solvers", HVPSpec: "Hessian products", ProblemSpec: "problems"}
+
+
+class Declared(NamedTuple):
+    """What one plugin declares, in its own order.
+
+    Attributes
+    ----------
+    solvers : list of SolverSpec
+        Its solvers.
+    hvps : list of HVPSpec
+        Its kinds of Hessian products.
+    problems : list of ProblemSpec
+        Its problems of the comparison.
+    """
+
+    solvers: list[SolverSpec]
+    hvps: list[HVPSpec]
+    problems: list[ProblemSpec]
 
 
 def load_plugins(
@@ -60,7 +80,7 @@ def load_plugins(
     return tuple(_mark_conflicts(plugins))
 
 
-def collect(target: object) -> tuple[list[SolverSpec], list[HVPSpec]]:
+def collect(target: object) -> Declared:
     """Call the hooks of one plugin and check what it declares.
 
     Parameters
@@ -70,8 +90,8 @@ def collect(target: object) -> tuple[list[SolverSpec], list[HVPSpec]]:
 
     Returns
     -------
-    tuple of (list of SolverSpec, list of HVPSpec)
-        In the plugin's own order.
+    Declared
+        Its solvers, kinds of Hessian products, and problems.
 
     Raises
     ------
@@ -84,7 +104,11 @@ def collect(target: object) -> tuple[list[SolverSpec], list[HVPSpec]]:
     manager.add_hookspecs(hookspecs)
     manager.register(target)
     manager.check_pending()
-    hooks = [manager.hook.kormos_solvers, manager.hook.kormos_hvps]
+    hooks = [
+        manager.hook.kormos_solvers,
+        manager.hook.kormos_hvps,
+        manager.hook.kormos_problems,
+    ]
     if not any(hook.get_hookimpls() for hook in hooks):
         message = (
             f"{getattr(target, '__name__', target)!r} does not implement the hook "
@@ -96,7 +120,11 @@ def collect(target: object) -> tuple[list[SolverSpec], list[HVPSpec]]:
     if len(defaults) > 1:
         message = f"more than one solver is the default: {defaults}. Mark at most one."
         raise PluginError(message)
-    return solvers, _declared("kormos_hvps", hooks[1], HVPSpec)
+    return Declared(
+        solvers,
+        _declared("kormos_hvps", hooks[1], HVPSpec),
+        _declared("kormos_problems", hooks[2], ProblemSpec),
+    )
 
 
 def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
@@ -111,7 +139,7 @@ def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
         return dataclasses.replace(plugin, status="disabled", reason=forbidden)
     try:
         _check_namespace(plugin.namespace)
-        solvers, hvps = collect(entry_point.load())
+        solvers, hvps, problems = collect(entry_point.load())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         return dataclasses.replace(
             plugin,
@@ -126,6 +154,7 @@ def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
         solvers=tuple(spec for spec in solvers if spec.api_version <= API_VERSION),
         skipped=tuple(spec for spec in solvers if spec.api_version > API_VERSION),
         hvps=tuple(spec for spec in hvps if spec.api_version <= API_VERSION),
+        problems=tuple(spec for spec in problems if spec.api_version <= API_VERSION),
     )
 
 
@@ -176,7 +205,8 @@ def _declared(name: str, hook: pluggy.HookCaller, kind: type[Any]) -> list[Any]:
     names = Counter(spec.name for spec in specs)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        what = "solvers" if kind is SolverSpec else "Hessian products"
-        message = f"{what} are declared twice: {twice}. A name is unique within its plugin."
+        message = (
+            f"{_WORDS[kind]} are declared twice: {twice}. A name is unique within its plugin."
+        )
         raise PluginError(message)
     return specs

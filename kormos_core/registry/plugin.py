@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
 if TYPE_CHECKING:
-    from kormos_core.capabilities import HVPSpec, SolverSpec
+    from kormos_core.capabilities import HVPSpec, ProblemSpec, SolverSpec
 
 __all__ = ["Plugin", "PluginStatus", "canonical"]
 
@@ -39,6 +39,8 @@ class Plugin:
         What it declares for a later plugin interface than this core speaks.
     hvps : tuple of HVPSpec
         Kinds of Hessian products that it declares.
+    problems : tuple of ProblemSpec
+        Problems of the comparison that it declares.
     reason : str
         Why it cannot be used; empty where it can.
     traceback : str
@@ -53,6 +55,7 @@ class Plugin:
     solvers: tuple[SolverSpec, ...] = ()
     skipped: tuple[SolverSpec, ...] = ()
     hvps: tuple[HVPSpec, ...] = ()
+    problems: tuple[ProblemSpec, ...] = ()
     reason: str = ""
     traceback: str = ""
 

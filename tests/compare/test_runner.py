@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from kormos_core.compare import runner
+from kormos_core.compare import find_problem, runner
 from kormos_core.compare.contestants import find_contestants
-from kormos_core.compare.problems import find_problem
 from kormos_core.compare.runner import Budget, compare, train
 from kormos_core.compare.trial import prepare
 from kormos_core.objective import floatx_scope
@@ -78,6 +77,18 @@ def test_the_first_call_leaves_nothing_for_the_solver_to_trace(diabetes):
         fit(model, diabetes.data.x, diabetes.data.y, verbose=0)
 
     assert objective.program.num_traces == traced
+
+
+def test_the_iteration_that_compiles_a_loop_is_undone_before_the_solve(diabetes):
+    (contestant,) = find_contestants(["native:lbfgs"])
+
+    row = train(diabetes, contestant, Budget(epochs=3))
+
+    with floatx_scope("float64"):
+        model = diabetes.make_model(BatchOptimizer(contestant.name))
+        result = fit(model, diabetes.data.x, diabetes.data.y, epochs=3, verbose=0).result
+    assert (row.loss, row.num_iterations) == (result.loss, 3)
+    assert row.fg_evals == result.fg_evals
 
 
 def test_keras_optimizers_are_counted_in_epochs_and_measured_by_the_same_objective(diabetes):
@@ -192,5 +203,5 @@ def test_an_interrupt_ends_the_comparison_and_keeps_what_was_finished(
     assert solvers == ["scipy:l-bfgs-b"]
 
 
-def broken_training(trial, name, budget):
+def broken_training(trial, contestant, budget):
     raise KeyboardInterrupt

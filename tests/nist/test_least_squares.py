@@ -15,7 +15,8 @@ from kormos_core import Status
 
 if TYPE_CHECKING:
     import keras
-    from nist.problems import Problem
+
+    from kormos_core.compare.nist import Regression
 
 # SciPy's own tolerances are for four digits: here are the least that it takes, and
 # evaluations enough for Bennett5, which takes 1,500.
@@ -61,7 +62,7 @@ class Fit(NamedTuple):
     result: kormos.Result
 
 
-def fit(model: keras.Model, problem: Problem) -> Fit:
+def fit(model: keras.Model, problem: Regression) -> Fit:
     result = model.fit(problem.x, problem.y, epochs=3000, verbose=0).result
     sizes = np.cumsum([np.size(weight) for weight in model.get_weights()])[:-1]
     errors = np.concatenate(np.split(result.standard_errors(), sizes)[::-1])

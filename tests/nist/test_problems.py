@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tensorflow as tf
-from nist.formulas import FORMULAS
 from nist.problems import LINEAR, NONLINEAR, digits, model_of, parameters
 
-if TYPE_CHECKING:
-    from nist.problems import Problem
+from kormos_core.compare.nist.formulas import FORMULAS
 
-PROBLEMS = NONLINEAR | LINEAR
+if TYPE_CHECKING:
+    from kormos_core.compare.nist import Regression
+
+PROBLEMS = {**NONLINEAR, **LINEAR}
 
 # observations and parameters, as the heads of NIST's files count them
 SIZES = {
@@ -101,7 +102,7 @@ def scaled(jacobian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return jacobian / lengths, lengths
 
 
-def design(problem: Problem) -> np.ndarray:
+def design(problem: Regression) -> np.ndarray:
     """Return the matrix of a linear problem, shape (n, p), in NIST's order."""
     constant = len(problem.parameters) - problem.x.shape[1]
     return np.column_stack([np.ones((len(problem.x), constant)), problem.x])

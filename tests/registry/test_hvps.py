@@ -142,10 +142,11 @@ class Wrong:
 
 
 def test_a_plugin_declares_solvers_and_products():
-    solvers, hvps = collect(Both())
+    solvers, hvps, problems = collect(Both())
 
     assert [spec.name for spec in solvers] == ["x"]
     assert [spec.name for spec in hvps] == ["y"]
+    assert problems == []
 
 
 @pytest.mark.parametrize(

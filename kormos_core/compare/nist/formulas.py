@@ -23,127 +23,127 @@ if TYPE_CHECKING:
 __all__ = ["FORMULAS"]
 
 
-def bennett(x, b1, b2, b3):
+def _bennett(x: Any, b1: Any, b2: Any, b3: Any) -> Any:
     return b1 * (b2 + x) ** (-1 / b3)
 
 
-def saturation(x, b1, b2):
+def _saturation(x: Any, b1: Any, b2: Any) -> Any:
     return b1 * (1 - ops.exp(-b2 * x))
 
 
-def decay_over_line(x, b1, b2, b3):
+def _decay_over_line(x: Any, b1: Any, b2: Any, b3: Any) -> Any:
     return ops.exp(-b1 * x) / (b2 + b3 * x)
 
 
-def power(x, b1, b2):
+def _power(x: Any, b1: Any, b2: Any) -> Any:
     return b1 * x**b2
 
 
-def enso(x, *b):
+def _enso(x: Any, *b: Any) -> Any:
     b1, b2, b3, b4, b5, b6, b7, b8, b9 = b
     return (
         b1
-        + harmonic(x, 12, b2, b3)
-        + harmonic(x, b4, b5, b6)
-        + harmonic(x, b7, b8, b9)  # NIST gives each period before its amplitudes
+        + _harmonic(x, 12, b2, b3)
+        + _harmonic(x, b4, b5, b6)
+        + _harmonic(x, b7, b8, b9)  # NIST gives each period before its amplitudes
     )
 
 
-def harmonic(x, period, cosine, sine):
+def _harmonic(x: Any, period: Any, cosine: Any, sine: Any) -> Any:
     angle = 2 * math.pi * x / period
     return cosine * ops.cos(angle) + sine * ops.sin(angle)
 
 
-def eckerle(x, b1, b2, b3):
+def _eckerle(x: Any, b1: Any, b2: Any, b3: Any) -> Any:
     return (b1 / b2) * ops.exp(-0.5 * ((x - b3) / b2) ** 2)
 
 
-def gauss(x, *b):
+def _gauss(x: Any, *b: Any) -> Any:
     b1, b2, b3, b4, b5, b6, b7, b8 = b
     first = b3 * ops.exp(-((x - b4) ** 2) / b5**2)
     second = b6 * ops.exp(-((x - b7) ** 2) / b8**2)
     return b1 * ops.exp(-b2 * x) + first + second
 
 
-def cubic_over_cubic(x, *b):
+def _cubic_over_cubic(x: Any, *b: Any) -> Any:
     b1, b2, b3, b4, b5, b6, b7 = b
     return (b1 + b2 * x + b3 * x**2 + b4 * x**3) / (1 + b5 * x + b6 * x**2 + b7 * x**3)
 
 
-def kirby(x, b1, b2, b3, b4, b5):
+def _kirby(x: Any, b1: Any, b2: Any, b3: Any, b4: Any, b5: Any) -> Any:
     return (b1 + b2 * x + b3 * x**2) / (1 + b4 * x + b5 * x**2)
 
 
-def lanczos(x, b1, b2, b3, b4, b5, b6):
+def _lanczos(x: Any, b1: Any, b2: Any, b3: Any, b4: Any, b5: Any, b6: Any) -> Any:
     return b1 * ops.exp(-b2 * x) + b3 * ops.exp(-b4 * x) + b5 * ops.exp(-b6 * x)
 
 
-def mgh09(x, b1, b2, b3, b4):
+def _mgh09(x: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     return b1 * (x**2 + x * b2) / (x**2 + x * b3 + b4)
 
 
-def mgh10(x, b1, b2, b3):
+def _mgh10(x: Any, b1: Any, b2: Any, b3: Any) -> Any:
     return b1 * ops.exp(b2 / (x + b3))
 
 
-def mgh17(x, b1, b2, b3, b4, b5):
+def _mgh17(x: Any, b1: Any, b2: Any, b3: Any, b4: Any, b5: Any) -> Any:
     return b1 + b2 * ops.exp(-x * b4) + b3 * ops.exp(-x * b5)
 
 
-def misra1b(x, b1, b2):
+def _misra1b(x: Any, b1: Any, b2: Any) -> Any:
     return b1 * (1 - (1 + b2 * x / 2) ** -2)
 
 
-def misra1c(x, b1, b2):
+def _misra1c(x: Any, b1: Any, b2: Any) -> Any:
     return b1 * (1 - (1 + 2 * b2 * x) ** -0.5)
 
 
-def misra1d(x, b1, b2):
+def _misra1d(x: Any, b1: Any, b2: Any) -> Any:
     return b1 * b2 * x * (1 + b2 * x) ** -1
 
 
-def nelson(x1, x2, b1, b2, b3):
+def _nelson(x1: Any, x2: Any, b1: Any, b2: Any, b3: Any) -> Any:
     return b1 - b2 * x1 * ops.exp(-b3 * x2)  # the logarithm of the response
 
 
-def rat42(x, b1, b2, b3):
+def _rat42(x: Any, b1: Any, b2: Any, b3: Any) -> Any:
     return b1 / (1 + ops.exp(b2 - b3 * x))
 
 
-def rat43(x, b1, b2, b3, b4):
+def _rat43(x: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     return b1 / (1 + ops.exp(b2 - b3 * x)) ** (1 / b4)
 
 
-def roszman(x, b1, b2, b3, b4):
+def _roszman(x: Any, b1: Any, b2: Any, b3: Any, b4: Any) -> Any:
     return b1 - b2 * x - ops.arctan(b3 / (x - b4)) / math.pi
 
 
 FORMULAS: dict[str, Callable[..., Any]] = {
-    "Bennett5": bennett,
-    "BoxBOD": saturation,
-    "Chwirut1": decay_over_line,
-    "Chwirut2": decay_over_line,
-    "DanWood": power,
-    "Eckerle4": eckerle,
-    "ENSO": enso,
-    "Gauss1": gauss,
-    "Gauss2": gauss,
-    "Gauss3": gauss,
-    "Hahn1": cubic_over_cubic,
-    "Kirby2": kirby,
-    "Lanczos1": lanczos,
-    "Lanczos2": lanczos,
-    "Lanczos3": lanczos,
-    "MGH09": mgh09,
-    "MGH10": mgh10,
-    "MGH17": mgh17,
-    "Misra1a": saturation,
-    "Misra1b": misra1b,
-    "Misra1c": misra1c,
-    "Misra1d": misra1d,
-    "Nelson": nelson,
-    "Rat42": rat42,
-    "Rat43": rat43,
-    "Roszman1": roszman,
-    "Thurber": cubic_over_cubic,
+    "Bennett5": _bennett,
+    "BoxBOD": _saturation,
+    "Chwirut1": _decay_over_line,
+    "Chwirut2": _decay_over_line,
+    "DanWood": _power,
+    "Eckerle4": _eckerle,
+    "ENSO": _enso,
+    "Gauss1": _gauss,
+    "Gauss2": _gauss,
+    "Gauss3": _gauss,
+    "Hahn1": _cubic_over_cubic,
+    "Kirby2": _kirby,
+    "Lanczos1": _lanczos,
+    "Lanczos2": _lanczos,
+    "Lanczos3": _lanczos,
+    "MGH09": _mgh09,
+    "MGH10": _mgh10,
+    "MGH17": _mgh17,
+    "Misra1a": _saturation,
+    "Misra1b": _misra1b,
+    "Misra1c": _misra1c,
+    "Misra1d": _misra1d,
+    "Nelson": _nelson,
+    "Rat42": _rat42,
+    "Rat43": _rat43,
+    "Roszman1": _roszman,
+    "Thurber": _cubic_over_cubic,
 }
