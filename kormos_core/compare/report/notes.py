@@ -149,17 +149,19 @@ def study_notes(study: Study, *, tau: float) -> tuple[str, ...]:
 
 
 def _tuning_notes(study: Study) -> list[str]:
-    by_solver: dict[str, list[Tuning]] = defaultdict(list)
-    for tuning in tunings(study):
-        by_solver[tuning.solver].append(tuning)
+    by_solver: dict[str, list[RunRecord]] = defaultdict(list)
+    for (_, solver), run in study.runs.items():
+        if run.record.tuning_runs is not None:
+            by_solver[solver].append(run.record)
     notes = []
     for solver, rows in by_solver.items():
-        spent, shown = sum(row.tuning_s for row in rows), sum(row.wall_time_s for row in rows)
-        multiple = f", {ratio(spent / shown)} times the runs shown" if shown > 0 else ""
-        number = count(middle(row.num_runs for row in rows))
+        spent = sum(row.tuning_s or 0.0 for row in rows)
+        shown = sum(row.wall_time_s or 0.0 for row in rows)
+        multiple = f", {ratio(spent / shown)} times what the runs shown took" if shown else ""
+        number = count(middle(row.tuning_runs or 0 for row in rows))
         notes.append(
-            f"{solver} was tuned: {number} runs on a problem, {seconds(spent)} s on all of them"
-            f"{multiple}. No figure of it has that in it."
+            f"{solver} was tuned: of {number} runs, each with the full budget, the best is shown. "
+            f"All of them took {seconds(spent)} s{multiple}. No figure of it has that in it."
         )
     return notes
 

@@ -22,7 +22,7 @@ class Instance(NamedTuple):
     dtype : str
         Dtype of parameters and data.
     seed : int
-        Seed of initial weights and of the order of minibatches.
+        Seed of initial weights and of the order of minibatches; the data do not depend on it.
     start : int
         Number of the starting point.
     """
@@ -33,9 +33,9 @@ class Instance(NamedTuple):
     start: int
 
     @property
-    def family(self) -> tuple[str, str, int]:
-        """Problem, dtype and seed: what has one objective, whatever the start."""
-        return self.problem, self.dtype, self.seed
+    def family(self) -> tuple[str, str]:
+        """Problem and dtype: what has one objective, whatever the seed and the start."""
+        return self.problem, self.dtype
 
     def __str__(self) -> str:
         """Name it in words."""

@@ -240,7 +240,7 @@ def reading_section(study: Study, *, tau: float) -> str:
         ),
         (
             "f_L is the least loss that is known for the problem, or that any solver found from "
-            "any start with the same seed and dtype, those not shown here included. So a solver "
+            "any seed and start in the same dtype, those not shown here included. So a solver "
             "that ends in a worse local minimum has not solved the problem, whatever its own "
             "tolerances said. If all of them end in one, nobody can tell."
         ),
@@ -328,8 +328,8 @@ def _problem_table(study: Study) -> str:
             (
                 group,
                 ", ".join(sorted({record.problem_set for record in records} - {""})) or "-",
-                count(max((r.num_parameters or 0 for r in records), default=0)),
-                count(max((r.num_samples or 0 for r in records), default=0)),
+                count(max(r.num_parameters or 0 for r in records) or None),
+                count(max(r.num_samples or 0 for r in records) or None),
                 str(len(instances)),
                 figure(target.f_start, "#.6g"),
                 figure(target.f_best, "#.10g"),
@@ -339,7 +339,7 @@ def _problem_table(study: Study) -> str:
     headings = (
         "problem", "set", "parameters", "samples", "instances", "f_0", "f_L", "f_L is of",
     )  # fmt: skip
-    text = paragraph("f_0 and f_L are those of the first instance.")
+    text = paragraph("f_0 is that of the first instance.")
     return table(headings, rows, left=(0, 1, 7)) + text
 
 

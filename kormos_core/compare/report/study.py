@@ -149,8 +149,8 @@ def read_study(
     targets, more = find_targets(everything, instances)
     if len(runs) < len(taken):
         notes.append(
-            f"{len(taken) - len(runs)} runs were repeated with the same solver, options and "
-            "budget; the last ones are shown."
+            "Runs that were made again with the same options and budget: "
+            f"{len(taken) - len(runs)}. The last of each is shown."
         )
     return Study(
         solvers=tuple(dict.fromkeys(name_of(run.record) for run in taken)),
@@ -187,7 +187,7 @@ def _namer(runs: Iterable[Run]) -> tuple[Callable[[RunRecord], str], list[str]]:
         return " ".join([record.solver, *(f"[{text}]" for text in told)])
 
     notes = [
-        f"{solver} ran with several {' and '.join(told)}; each of them counts as a solver."
+        f"{solver} ran with more than one {' and '.join(told)}; each counts as a solver."
         for solver, told in keys.items()
         if told
     ]

@@ -105,8 +105,8 @@ def to_svg(figure: Any, *, title: str) -> str:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
     text = re.sub(r'(?<= [dxy]=")[^"]+', _rounded, text)
-    used = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', text))
-    text = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", text)
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", text)
     label = f'<svg role="img" aria-label="{escape(title)}" '
     return text.replace("<svg ", label, 1).strip()
 

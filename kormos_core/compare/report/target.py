@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Target", "find_targets"]
 
 _SAME: Final = 1e-6  # relative difference of two losses that are called equal
+_ROUNDINGS: Final = 4.0  # units of the last place that a mean over many samples may be off by
 
 
 @final
@@ -32,7 +33,7 @@ class Target:
     f_start : float
         Loss f_0 of the start; NaN where no run tells a finite one.
     f_best : float
-        Least loss f_L that is known, as of problem, dtype and seed.
+        Least loss f_L that is known of the problem in this dtype.
     source : str
         Where f_L comes from: a solver, or ``"known minimum"``.
     resolution : float
@@ -95,11 +96,11 @@ def find_targets(
     Returns
     -------
     targets : dict of Instance to Target
-        With f_L over all solvers and starts of one objective.
+        With f_L over all solvers, seeds and starts of one problem and dtype.
     notes : list of str
         What a reader must know of them.
     """
-    families: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
+    families: dict[tuple[str, str], list[Run]] = defaultdict(list)
     members: dict[Instance, list[Run]] = defaultdict(list)
     for run in runs:
         families[run.instance.family].append(run)
@@ -110,8 +111,9 @@ def find_targets(
         f_start, told = _start(instance, members[instance])
         f_best, source = best[instance.family]
         eps = float(np.finfo(instance.dtype).eps)
+        resolution = _ROUNDINGS * eps * abs(f_best)
         targets[instance] = Target(
-            f_start=f_start, f_best=f_best, source=source, resolution=eps * abs(f_best)
+            f_start=f_start, f_best=f_best, source=source, resolution=resolution
         )
         notes += told
     for family in dict.fromkeys(instance.family for instance in instances):

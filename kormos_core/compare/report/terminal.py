@@ -35,7 +35,6 @@ __all__ = ["print_table"]
 
 _GAP: Final = 2  # blanks between two columns
 _LEFT: Final = frozenset({"problem, solver", "solver", "why it stopped"})
-_LEAST_REASON: Final = 16  # characters of the longest word of a reason
 
 
 def print_table(store: Store, console: Console, *, tau: float = 1e-5) -> None:
@@ -120,7 +119,8 @@ def _print(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
     last = len(widths) - 1
     if console.is_terminal and rows[0][last] in _LEFT:  # reasons may wrap
         room = console.width - sum(widths[:last]) - _GAP * last
-        widths[last] = max(min(widths[last], room), _LEAST_REASON)
+        longest = max(len(word) for row in rows for word in row[last].split() or [""])
+        widths[last] = max(min(widths[last], room), longest)
     for heading, width in zip(rows[0], widths, strict=True):
         table.add_column(heading, width=width, justify="left" if heading in _LEFT else "right")
     for row in rows[1:]:
