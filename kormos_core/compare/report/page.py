@@ -56,7 +56,7 @@ _STYLE: Final = """\
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
+main { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0.5rem 0 0.75rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; padding-top: 0.75rem;
   border-top: 1px solid var(--line); }
@@ -66,12 +66,13 @@ li { margin: 0.2rem 0; }
 a { color: var(--link); }
 .wide { overflow-x: auto; margin: 0.75rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.28rem 0.8rem 0.28rem 0; text-align: left; vertical-align: top; }
-th + th, td { padding-left: 0.8rem; }
+th, td { padding: 0.28rem 0.6rem 0.28rem 0; text-align: left; vertical-align: top; }
+th + th, td { padding-left: 0.6rem; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom;
   border-bottom: 1px solid var(--line); }
-tbody th { font-weight: 500; min-width: 13rem; max-width: 18rem; overflow-wrap: anywhere; }
-td:not(.n) { min-width: 10rem; max-width: 34rem; overflow-wrap: anywhere; }
+tbody th { font-weight: 500; min-width: 12rem; max-width: 18rem; overflow-wrap: anywhere; }
+td:not(.n) { min-width: 6rem; max-width: 34rem; overflow-wrap: anywhere; }
+td:not(.n):last-child { min-width: 11rem; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 .n { text-align: right; }
 td.n { white-space: nowrap; }

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_curves", "draw_data_profiles", "draw_performance_profiles"]
 
-_PANEL: Final = 3.35  # inches across
-_WIDTHS: Final = {1: 5.6, 2: 8.2, 3: 9.8}  # inches, by the number of panels
+_PANEL: Final = 3.6  # inches across
+_WIDTHS: Final = {1: 6.0, 2: 8.6, 3: 11.0}  # inches, by the number of panels
 _HEIGHT: Final = 3.0
 _LEGEND_LINE: Final = 0.23
 _LETTERS: Final = 11.0  # of a legend, to the inch
