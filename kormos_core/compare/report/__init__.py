@@ -1,6 +1,7 @@
 """Reports of a comparison's runs: terminal, CSV, one page of HTML, and the numbers behind."""
 
 from kormos_core.compare.report.curves import Curve, convergence_curves
+from kormos_core.compare.report.files import ReportFileError
 from kormos_core.compare.report.outcomes import Outcome, outcomes
 from kormos_core.compare.report.page import write_html
 from kormos_core.compare.report.profiles import (
@@ -35,6 +36,7 @@ __all__ = [
     "Measure",
     "Outcome",
     "Profile",
+    "ReportFileError",
     "Study",
     "Summary",
     "Target",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
+from kormos_core.compare.report.files import checked_file
 from kormos_core.compare.report.sections import (
     failure_section,
     head_section,
@@ -122,7 +122,10 @@ def write_html(
         If a tolerance is out of range.
     UnsupportedError
         If matplotlib is not installed.
+    ReportFileError
+        If no file can be written there.
     """
+    file = checked_file(path)
     taus = tuple(dict.fromkeys(check_tau(value) for value in (*taus, check_tau(tau))))
     study = read_study(store, problems=problems, solvers=solvers)
     drawn = looks(study.solvers)
@@ -137,4 +140,4 @@ def write_html(
     page = _PAGE.substitute(
         title=escape(title), style=_STYLE, body="\n".join(filter(None, sections))
     )
-    Path(path).write_text(page, encoding="utf-8")
+    file.write_text(page, encoding="utf-8")

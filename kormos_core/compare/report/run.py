@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, final
 
@@ -73,3 +74,9 @@ class Run:
     def completed(self) -> bool:
         """Whether it ended by itself: it did not fail, crash, or have to be killed."""
         return self.handed_back and self.record.status != "TIMEOUT"
+
+    @property
+    def time_limit_s(self) -> float:
+        """Seconds within which what a killed run had reached stands."""
+        limit = self.record.budget.get("time_s")
+        return math.inf if limit is None or self.completed else float(limit)

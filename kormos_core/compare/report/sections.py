@@ -225,7 +225,7 @@ def failure_section(study: Study) -> str:
     headings = ("solver", "problem", "instance", "what", "why")
     text = paragraph(
         "A run that failed or crashed solved nothing, whatever it had reached. One that was "
-        "killed at its limit counts for what it had reached."
+        "killed, since it did not stop, counts for what it had reached within its limit of time."
     )
     return f"<h2>Failed, crashed, killed</h2>\n{text}\n{table(headings, rows, left=range(5))}"
 
@@ -251,6 +251,10 @@ def reading_section(study: Study, *, tau: float) -> str:
         (
             "Seconds leave out the first call, which traces and compiles, and the tuning of "
             "options. Iterations of different methods cost differently."
+        ),
+        (
+            "Peak MB is the largest resident size of the run's process; the backend's own "
+            "hundreds are in it."
         ),
         "Losses closer to f_L than rounding are not told apart, and curves stop there.",
     ]

@@ -160,8 +160,9 @@ def cost(study: Study, instance: Instance, run: Run, *, measure: Measure, tau: f
 
     Notes
     -----
-    A run that was killed at its limit counts for what it had reached; one that failed or
-    crashed does not, since its user has no weights to go on with.
+    A run that was killed, since it did not stop, counts for what it had reached within its
+    limit of time; one that failed or crashed does not, since its user has no weights to go on
+    with.
 
     References
     ----------
@@ -171,8 +172,10 @@ def cost(study: Study, instance: Instance, run: Run, *, measure: Measure, tau: f
     target = study.targets[instance]
     if not target.judgeable or not run.handed_back:
         return math.inf
-    spent = run.trajectory.cost_to(target.threshold(tau), measure)
-    return max(spent, _LEAST[measure])
+    threshold = target.threshold(tau)
+    if run.trajectory.cost_to(threshold, Measure.SECONDS) > run.time_limit_s:
+        return math.inf
+    return max(run.trajectory.cost_to(threshold, measure), _LEAST[measure])
 
 
 def solved(study: Study, instance: Instance, solver: str, *, tau: float) -> bool | None:

@@ -6,14 +6,15 @@ import csv
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kormos_core.compare.report.files import checked_file
 from kormos_core.compare.store import RunRecord, TraceRow
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     from kormos_core.compare.store import Store
 
@@ -38,15 +39,21 @@ def write_csv(
     traces : str or os.PathLike or None
         The file of all traces, whose columns are the fields of `TraceRow`; None writes none.
 
+    Raises
+    ------
+    ReportFileError
+        If no file can be written there.
+
     Notes
     -----
     The file is UTF-8. Numbers have all their digits, and what there is no number for is empty.
     """
+    file, other = checked_file(path), None if traces is None else checked_file(traces)
     records = store.runs()
-    _write(Path(path), RunRecord, records)
-    if traces is not None:
+    _write(file, RunRecord, records)
+    if other is not None:
         rows = (row for record in records for row in store.trace(record.run_id))
-        _write(Path(traces), TraceRow, rows)
+        _write(other, TraceRow, rows)
 
 
 def _write(

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kormos_core.compare.report import ToleranceError, write_html
+from kormos_core.compare.report import ReportFileError, ToleranceError, write_html
 from kormos_core.errors import UnsupportedError
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -196,6 +196,19 @@ def test_a_tolerance_out_of_range_is_refused_before_a_file_is_written(store, tmp
         write_html(store, tmp_path / "report.html", taus=[2.0])
 
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [("absent/report.html", "there is no folder '.*absent'"), (".", "it is a folder")],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(
+    store, tmp_path, monkeypatch, name, match
+):
+    monkeypatch.setattr(importlib, "import_module", None)
+
+    with pytest.raises(ReportFileError, match=match):
+        write_html(store, tmp_path / name)
 
 
 def test_without_matplotlib_the_error_says_how_to_get_it(store, tmp_path, monkeypatch):

@@ -98,12 +98,14 @@ def test_what_a_failed_run_had_reached_is_not_solved_but_counts_for_the_least_lo
     assert solved(study, valley, "a", tau=0.1) is True
 
 
-def test_what_a_killed_run_had_reached_stands(empty, fill, make):
-    killed = make("valley", "b", status="TIMEOUT", loss=None)
+@pytest.mark.parametrize(("limit", "stands"), [(0.2, False), (0.25, True), (None, True)])
+def test_what_a_killed_run_had_reached_within_its_time_stands(empty, fill, make, limit, stands):
+    # it came to 2 after 0.25 seconds
+    killed = make("valley", "b", status="TIMEOUT", loss=None, budget={"time_s": limit})
 
     study = read_study(fill(empty, (killed, (12.0, 2.0))))
 
-    assert solved(study, at(study, "valley"), "b", tau=0.1) is True
+    assert solved(study, at(study, "valley"), "b", tau=0.1) is stands
 
 
 def test_a_declared_minimum_that_is_beaten_gives_way_and_is_told(empty, fill, make):

@@ -4,7 +4,9 @@ import csv
 import dataclasses
 import json
 
-from kormos_core.compare.report import write_csv
+import pytest
+
+from kormos_core.compare.report import ReportFileError, write_csv
 from kormos_core.compare.store import RunRecord, TraceRow
 
 
@@ -44,3 +46,10 @@ def test_a_line_break_in_a_message_stays_in_its_cell(empty, fill, make, tmp_path
     write_csv(empty, tmp_path / "runs.csv")
 
     assert [row["message"] for row in read(tmp_path / "runs.csv")] == ['said "no",\nthen died']
+
+
+def test_neither_file_is_written_where_one_cannot_be(store, tmp_path):
+    with pytest.raises(ReportFileError, match=r"there is no folder '.*absent'\. Allowed"):
+        write_csv(store, tmp_path / "runs.csv", traces=tmp_path / "absent" / "traces.csv")
+
+    assert not list(tmp_path.iterdir())
