@@ -257,7 +257,8 @@ class Store:
             raise ValueError(message)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.execute("DELETE FROM trace WHERE run_id = ?", (run.run_id,))
+            for table in ("trace", "runs"):
+                self._connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run.run_id,))  # noqa: S608 - our own names
             self._connection.execute(_insert("runs", _RUN_COLUMNS), _values(run))
             self._connection.executemany(
                 _insert("trace", _TRACE_COLUMNS), [_values(row) for row in trace]
@@ -340,7 +341,7 @@ def _not_a_store(path: object, why: str) -> str:
 def _insert(table: str, columns: Iterable[str]) -> str:
     names = list(columns)
     marks = ", ".join("?" for _ in names)
-    return f"INSERT OR REPLACE INTO {table}({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own names
+    return f"INSERT INTO {table}({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own names
 
 
 def _values(record: RunRecord | TraceRow) -> list[Any]:

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_curves", "draw_data_profiles", "draw_performance_profiles"]
 
-_PANEL: Final = 3.6  # inches across
 _WIDTHS: Final = {1: 6.0, 2: 8.6, 3: 11.0}  # inches, by the number of panels
-_HEIGHT: Final = 3.0
-_LEGEND_LINE: Final = 0.23
-_LETTERS: Final = 11.0  # of a legend, to the inch
-_HANDLE: Final = 7  # letters that a legend's sample of the line is wide
+_PANEL: Final = 3.6  # inches across, where there are more
+_HEIGHT: Final = 2.35  # of the panels
+_LEFT: Final = 0.78  # margins: names and numbers of the axis
+_RIGHT: Final = 0.15
+_TOP: Final = 0.12
+_BOTTOM: Final = 0.55
+_BETWEEN: Final = 0.08  # of a panel's width
+_LEGEND_LINE: Final = 0.185
+_LETTERS: Final = 14.0  # of a legend, to the inch
+_HANDLE: Final = 10  # letters that a legend's sample of the line is wide
 _WIDEST_RATIO: Final = 2.0**10
 _DECADE: Final = 10.0
 _MOST_BANDS: Final = 4  # more would hide each other
@@ -170,15 +175,24 @@ def _draw(
     longest = max(map(len, solvers), default=1) + _HANDLE
     columns = max(1, min(len(solvers), int(width * _LETTERS / longest)))
     lines = math.ceil(len(solvers) / columns)
-    figure = new_figure(width, _HEIGHT + _LEGEND_LINE * lines)
+    below = _BOTTOM + _LEGEND_LINE * lines + 0.12
+    height = _TOP + _HEIGHT + below
+    figure = new_figure(width, height)
     with settings():
+        figure.subplots_adjust(
+            left=_LEFT / width,
+            right=1.0 - _RIGHT / width,
+            top=1.0 - _TOP / height,
+            bottom=below / height,
+            wspace=_BETWEEN,
+        )
         panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for axes, measure in zip(panels, measures, strict=True):
             draw(axes, measure)
         label(panels[0])
         figure.legend(
             handles=[_sample(panels[0], name, looks[name]) for name in solvers],
-            loc="outside lower left",
+            loc="lower left",
             ncols=columns,
             handlelength=3.0,
             columnspacing=1.6,

@@ -59,7 +59,7 @@ _PAPERS: Final = (
 
 
 def head_section(study: Study) -> str:
-    """Tell what was run in a `study`: problems, solvers, budgets, versions."""
+    """Tell what was run in a `study`: problems, solvers, budgets, versions, machine."""
     records = study.records
     times_of = sorted(record.finished_at for record in records if record.finished_at)
     when = f", finished from {times_of[0]} to {times_of[-1]}" if times_of else ""
@@ -81,7 +81,7 @@ def head_section(study: Study) -> str:
         ),
     ]
     told = [f"{name} {' and '.join(sorted(found))}" for name, found in sorted(versions.items())]
-    facts.append(f"Versions and machine: {', '.join(told) or 'not told'}.")
+    facts.append(f"Made with: {', '.join(told) or 'not told'}.")
     mixed = sorted(name for name, found in versions.items() if len(found) > 1)
     if mixed:
         facts.append(f"Not all runs had the same {', '.join(mixed)}: compare seconds with care.")
@@ -336,7 +336,7 @@ def _problem_table(study: Study) -> str:
                 count(max(r.num_samples or 0 for r in records) or None),
                 str(len(instances)),
                 figure(target.f_start, "#.6g"),
-                figure(target.f_best, "#.10g"),
+                figure(target.f_best, ".10g"),
                 target.source,
             )
         )

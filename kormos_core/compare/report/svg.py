@@ -46,7 +46,7 @@ _SETTINGS: Final[Mapping[str, Any]] = {
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Make an empty figure that lays itself out.
+    """Make an empty figure.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def new_figure(width: float, height: float) -> Any:
     matplotlib = _matplotlib()
     figures = importlib.import_module("matplotlib.figure")
     with matplotlib.rc_context(_SETTINGS):
-        return figures.Figure(figsize=(width, height), layout="constrained")
+        return figures.Figure(figsize=(width, height))
 
 
 def settings() -> Any:

@@ -114,7 +114,7 @@ def test_the_head_tells_what_was_run(page):
     assert "Problems: 2. Solvers: 3." in text
     assert "Runs: 6, finished from 2026-01-02T03:04:05Z" in text
     assert "Budget of a run: iterations=100, time_s=10." in text
-    assert "keras 3.12.0, python 3.11.9" in text
+    assert "Made with: keras 3.12.0, python 3.11.9." in text
     assert "learning_rate=0.01" in text
 
 
