@@ -175,6 +175,7 @@ def _draw(
     longest = max(map(len, solvers), default=1) + _HANDLE
     columns = max(1, min(len(solvers), int(width * _LETTERS / longest)))
     lines = math.ceil(len(solvers) / columns)
+    columns = math.ceil(len(solvers) / max(lines, 1))  # as many in each line
     below = _BOTTOM + _LEGEND_LINE * lines + 0.12
     height = _TOP + _HEIGHT + below
     figure = new_figure(width, height)
