@@ -129,8 +129,8 @@ def summary_section(study: Study, looks: Mapping[str, Look], *, tau: float) -> s
         table(headings, rows, swatches=[looks[row[0]].color for row in rows]),
         paragraph(
             "Over the instances that every solver ran on. Evaluations and seconds: median of the "
-            "multiple of the best solver's cost; none where fewer than half were solved. Rank: by "
-            "evaluations."
+            "multiple of the best solver's cost; none where half of them or more were not solved. "
+            "Rank: by evaluations."
         ),
         f"<h2>What to know first</h2>\n{notes}" if notes else "",
         _tuning_table(study),
