@@ -97,6 +97,7 @@ class ResidualWatch:
         if make is None or not self._takes_residuals:
             return None
         found: FitStatistics | None = make(x)
-        if found is None or not np.isfinite([found.sum_of_squares, *found.factor.flat]).all():
+        if found is None:
             return None
-        return found
+        finite = np.isfinite(found.sum_of_squares) and np.isfinite(found.factor).all()
+        return found if finite else None
