@@ -48,6 +48,21 @@ class Check:
     solves: bool = True
     is_heavy: bool = False
 
+    def is_named(self, name: str) -> bool:
+        """Tell whether this is the check of a name.
+
+        Parameters
+        ----------
+        name : str
+            The name, in any case, with underscores or hyphens.
+
+        Returns
+        -------
+        bool
+            Whether it is.
+        """
+        return self.name == name.lower().replace("-", "_")
+
     def why_not(self, case: Case) -> str:
         """Say why the check does not apply to a solver.
 

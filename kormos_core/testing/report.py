@@ -36,6 +36,11 @@ class Report:
     verdicts: tuple[Verdict, ...]
 
     @property
+    def name(self) -> str:
+        """Full name of the solver."""
+        return self.solver.partition(" ")[0]
+
+    @property
     def conforms(self) -> bool:
         """Whether nothing failed but what was known to."""
         return not any(verdict.is_bad for verdict in self.verdicts)

@@ -74,7 +74,8 @@ def judge(check: Check, case: Case, known_failures: Mapping[str, str] | None = N
         What became of it.
     """
     began = time.perf_counter()
-    reason = (known_failures or {}).get(check.name)
+    known = (known_failures or {}).items()
+    reason = next((why for name, why in known if check.is_named(name)), None)
     outcome: Outcome
     message, error = "", None
     try:
@@ -124,9 +125,10 @@ def judge_all(
     UnknownCheckError
         If a name is none of a check.
     """
-    known = {find_check(name).name: why for name, why in (known_failures or {}).items()}
+    for name in known_failures or ():
+        find_check(name)
     for check in [find_check(name) for name in names] or CHECKS:
-        yield judge(check, case, known)
+        yield judge(check, case, known_failures)
 
 
 def _told(error: Exception) -> str:

@@ -10,10 +10,13 @@ from typer.testing import CliRunner
 
 from kormos_core.cli.app import app
 from kormos_core.cli.conform import write_report
+from kormos_core.registry import installed
 from kormos_core.testing import Check, Verdict
 from kormos_core.testing.report import Report
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typer.testing import Result
 
     from kormos_core.testing import Case
@@ -98,6 +101,11 @@ def test_json_holds_every_verdict() -> None:
         (("scipy:cg", "--known-failure", "bounce=why"), "unknown check 'bounce'"),
         (("scipy:cg", "--known-failure", "bounds"), "not usable: 'bounds'. Allowed is NAME=VALUE"),
         (("scipy:cg", "--option", "gtoll=1"), "unknown option 'gtoll'"),
+        ((), "no solver is named. Allowed are a solver's name or --all."),
+        (("scipy:cg", "--all"), "both --all and the solver 'scipy:cg' are given"),
+        (("--all", "--option", "gtol=1"), "are of one solver, and --all is given"),
+        (("scipy:cg", "--json", "--markdown"), "exclude each other"),
+        (("scipy:cg", "--known-failures", "nowhere.toml"), "'nowhere.toml' cannot be read"),
     ],
 )
 def test_a_misuse_ends_with_status_two_before_anything_is_checked(
@@ -108,6 +116,50 @@ def test_a_misuse_ends_with_status_two_before_anything_is_checked(
     assert result.exit_code == 2
     assert said in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[scipy:cg]", "cannot be read: Invalid"),
+        ('bounds = "why"', "is not usable at 'bounds': 'why'. Allowed are tables of reasons"),
+        ('["scipy:cg"]\nbounds = 1', "is not usable at 'scipy:cg': {'bounds': 1}"),
+        ('["scipy:cgg"]\nbounds = "why"', "Did you mean 'scipy:cg'?"),
+        ('["scipy:cg"]\nbound = "why"', "unknown check 'bound'"),
+    ],
+)
+def test_a_file_of_known_failures_that_is_none_is_refused(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(text, encoding="utf-8")
+
+    result = run("scipy:cg", "--check", "immutable", "--known-failures", str(path))
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_known_failures_of_a_file_are_those_of_its_solver(tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text('["scipy:bfgs"]\nimmutable = "it was once"', encoding="utf-8")
+    arguments = ("--check", "immutable", "--known-failures", str(path))
+
+    assert run("scipy:cg", *arguments).exit_code == 0
+    assert run("scipy:bfgs", *arguments).exit_code == 1
+
+
+def test_all_solvers_make_a_list_in_json_and_a_page_in_markdown() -> None:
+    names = [solver.name for solver in installed().solvers()]
+
+    listed = run("--all", "--check", "immutable", "--json")
+    page = run("--all", "--check", "immutable", "--markdown")
+
+    found = json.loads(listed.stdout)
+    assert [report["solver"].partition(" ")[0] for report in found] == names
+    assert {len(report["checks"]) for report in found} == {1}
+    assert page.stdout.startswith("# Conformance\n")
+    assert [name for name in names if f"| `{name}` | 1 |" not in page.stdout] == []
 
 
 def test_what_is_wrong_is_told_in_full_below_the_table() -> None:

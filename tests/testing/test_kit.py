@@ -7,6 +7,7 @@ import sys
 import textwrap
 from types import MappingProxyType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kormos_core.capabilities import SolverSpec
@@ -22,7 +23,9 @@ from kormos_core.testing import (
     judge,
     judge_all,
 )
+from kormos_core.testing.checks.minima import COEFFICIENTS, logistic_reference
 from kormos_core.testing.law import demand
+from kormos_core.testing.page import make_page
 from kormos_core.testing.report import make_report
 
 CASE = Case.of("scipy:cg")
@@ -73,9 +76,9 @@ def test_an_error_of_the_solver_is_a_failure_that_tells_its_place():
     assert "test_kit.py, line" in verdict.message
 
 
-@pytest.mark.parametrize("run", [breaks, fails])
-def test_a_known_failure_that_fails_is_no_complaint(run):
-    verdict = judge(check_that(run), CASE, {"made_up": "it is hard"})
+@pytest.mark.parametrize(("run", "name"), [(breaks, "made_up"), (fails, "made-up")])
+def test_a_known_failure_that_fails_is_no_complaint(run, name):
+    verdict = judge(check_that(run), CASE, {name: "it is hard"})
 
     assert (verdict.outcome, verdict.message, verdict.is_bad) == (
         "known failure",
@@ -144,13 +147,14 @@ def test_a_known_failure_of_no_check_is_refused():
         list(judge_all(CASE, ["bounds"], {"bounce": "it is hard"}))
 
 
-def test_without_scikit_learn_the_check_says_what_is_missing(monkeypatch):
+def test_without_scikit_learn_its_stored_coefficients_are_the_reference(monkeypatch):
+    fitted = logistic_reference()
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
 
-    verdict = judge(find_check("logistic_regression"), CASE)
+    stored = logistic_reference()
 
-    assert verdict.outcome == "cannot run"
-    assert "scikit-learn, which is not installed. Install it: pip install" in verdict.message
+    assert stored.tolist() == list(COEFFICIENTS)
+    np.testing.assert_allclose(fitted, stored, rtol=1e-6)  # scikit-learn's tol of the gradient
 
 
 def test_a_report_has_rows_complaints_and_a_summary():
@@ -180,6 +184,25 @@ def test_a_complaint_is_told_in_full():
         "Drop it from the known failures."
     )
     assert report.to_json()["checks"][0]["outcome"] == "passed unexpectedly"
+
+
+def test_a_page_tells_every_solver_every_check_and_each_reason():
+    names = ["immutable", "bounds"]
+    reports = [
+        make_report(Case.of(solver), names, {"immutable": "it | was"}, announce=lambda _: None)
+        for solver in ("scipy:cg", "scipy:bfgs")
+    ]
+
+    lines = make_page(reports, "make it").splitlines()
+
+    assert lines[2].startswith("What `make it` found")
+    assert "| `scipy:bfgs` | 0 | `immutable` |  | `bounds` |" in lines
+    bounds = find_check("bounds").law
+    assert f"| `bounds` | {bounds} | 0 | it does not declare 'bounds' (2) |" in lines
+    assert {f"`{check.name}`" for check in CHECKS} <= {line.split(" ")[1] for line in lines if line.count("|") > 1}
+    told = [line for line in lines if line.startswith("- `scipy:cg`, `immutable`: known to fail")]
+    assert len(told) == 1
+    assert "it \\| was" not in told[0]
 
 
 def test_importing_the_kit_loads_no_backend():

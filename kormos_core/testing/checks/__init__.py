@@ -40,7 +40,7 @@ def find_check(name: str) -> Check:
     Parameters
     ----------
     name : str
-        The name, in any case.
+        The name, in any case, with underscores or hyphens.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def find_check(name: str) -> Check:
     """
     names = [check.name for check in CHECKS]
     for check in CHECKS:
-        if check.name == name.lower().replace("-", "_"):
+        if check.is_named(name):
             return check
     message = f"unknown check {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}."
     raise UnknownCheckError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -117,19 +118,24 @@ def check_light_import(case: Case) -> None:
         for plugin in installed().plugins()
         if plugin.namespace == case.registered.namespace and plugin.status == "loaded"
     ]
-    search = os.pathsep.join(path for path in sys.path if path)
-    process = subprocess.run(  # noqa: S603 - the plugin that is installed here
-        [sys.executable, "-c", _LIST_SOLVERS, targets[0]],
-        env={**os.environ, "PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = _listed(targets[0], os.pathsep.join(path for path in sys.path if path))
     law = "Declaring solvers imports no backend and no numerical library."
     do = "Import them in the module that the factory names, which is loaded at first use."
     demand(not process.returncode, law, seen=process.stderr[-400:], do=do)
     loaded = set(json.loads(process.stdout.splitlines()[-1])) & set(_HEAVY)
     demand(not loaded, law, seen=f"{', '.join(sorted(loaded))} loaded by {targets[0]}", do=do)
+
+
+@functools.cache  # the solvers of a plugin are declared together
+def _listed(target: str, search: str) -> subprocess.CompletedProcess[str]:
+    """List the solvers of a plugin in a process of its own, and tell what that has loaded."""
+    return subprocess.run(  # noqa: S603 - the plugin that is installed here
+        [sys.executable, "-c", _LIST_SOLVERS, target],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _takes_unknown(case: Case, name: str) -> bool:
@@ -168,7 +174,6 @@ DECLARATION: Final = (
         law="Listing solvers loads no backend and no numerical library.",
         run=check_light_import,
         solves=False,
-        is_heavy=True,
     ),
 )
 """Checks of the declaration."""
