@@ -253,7 +253,7 @@ class Spy:
         def watched(graph: Any, *tensors: Any) -> Any:
             return function(WatchedGraph(graph, recorder), *tensors)
 
-        compiled: Callable[..., Any] = self._run.compile(watched, ("watched", key))
+        compiled: Callable[..., Any] = self._run.compile(watched, (recorder, key))
         return compiled
 
     def report(self, chunk: Chunk) -> None:

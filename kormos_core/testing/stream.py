@@ -26,7 +26,7 @@ __all__ = ["Batches", "main", "measure"]
 _NUMBERS: Final = 2**19  # of the inputs of a batch: 4 MiB
 _COLUMNS: Final = {False: 4, True: 64}  # by residuals: one for each row is little beside 64
 _FEW: Final = 12  # batches of the shorter stream: some wait for the garbage collector
-_ITERATIONS: Final = 2
+_ITERATIONS: Final = 1
 
 
 @final

@@ -5,6 +5,7 @@ Symbols: ``x`` parameters (n,); float64.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
@@ -176,6 +177,8 @@ class _Rows:
 class Bench:
     """Where a solver is tried: the traced function, kept from trial to trial.
 
+    Solvers that iterate in Python share one; those in the graph leave compiled loops in it.
+
     Parameters
     ----------
     registered : Registered
@@ -187,14 +190,9 @@ class Bench:
     def __init__(self, registered: Registered, precision: str) -> None:
         self._registered = registered
         self._squares = "residuals" in registered.spec.needs
-        self._landscape = Landscape(precision)
+        make = _make if "in-graph" in registered.spec.supports else _shared
+        self._landscape, self._objective = make(precision, self._squares)
         self._recorder = Recorder(2)
-        self._objective = FunctionObjective(
-            self._landscape.residuals if self._squares else self._landscape.loss,
-            2,
-            numerics=Numerics(precision=precision),
-            squares=self._squares,
-        )
 
     def solve(self, solver: BatchOptimizer, problem: Problem, demands: Demands) -> Trial:
         """Solve a problem under watch.
@@ -246,6 +244,20 @@ class Bench:
             num_traces=landscape.num_calls - calls,
             error=error,
         )
+
+
+def _make(precision: str, squares: bool) -> tuple[Landscape, FunctionObjective]:  # noqa: FBT001 - a key of the cache
+    landscape = Landscape(precision)
+    objective = FunctionObjective(
+        landscape.residuals if squares else landscape.loss,
+        2,
+        numerics=Numerics(precision=precision),
+        squares=squares,
+    )
+    return landscape, objective
+
+
+_shared = functools.cache(_make)
 
 
 def _bounds(problem: Problem) -> Bounds | None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Wide"]
 
-_MAXITER = 3
-
 
 @final
 class _Nobody:
@@ -49,9 +47,11 @@ class Wide:
         The solver.
     size : int
         Number of parameters n.
+    maxiter : int
+        Iterations to make.
     """
 
-    def __init__(self, case: Case, size: int) -> None:
+    def __init__(self, case: Case, size: int, maxiter: int) -> None:
         ops = keras.ops
         center, scale = np.linspace(-1.0, 1.0, size), np.geomspace(1.0, 10.0, size)
 
@@ -64,7 +64,7 @@ class Wide:
 
         squares = case.takes_residuals
         function = residuals if squares else loss
-        self._case = case
+        self._case, self._maxiter = case, maxiter
         self._start = np.full(size, 2.0)
         self._objective = FunctionObjective(function, size, squares=squares)
         self._recorder = Recorder(size)
@@ -84,5 +84,5 @@ class Wide:
             solver = Tapped(solver, log, self._recorder)
         with Interrupt() as interrupt:
             run = Run(self._objective, self._case.registered, _Nobody(), interrupt, 1)
-            run.solve(solver, self._start, maxiter=_MAXITER)
+            run.solve(solver, self._start, maxiter=self._maxiter)
         return log.chunks

@@ -231,7 +231,6 @@ CAPABILITIES: Final = (
         name="save_and_load",
         law="A saved model keeps the solver, and trains on.",
         run=check_save_and_load,
-        is_heavy=True,
     ),
 )
 """Checks of capabilities."""

@@ -203,7 +203,6 @@ FAULTS: Final = (
         name="float32_stagnation",
         law="The end of float32's digits is not told as convergence.",
         run=check_float32_stagnation,
-        is_heavy=True,
         exception=_no_float32,
     ),
 )
