@@ -108,9 +108,13 @@ def _names(verdicts: Iterable[Verdict]) -> str:
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    cells = [headings, ("---",) * len(headings), *rows]
-    return [f"| {' | '.join(_in_a_line(cell) for cell in row)} |" for row in cells]
+    lines = [headings, ("---",) * len(headings), *rows]
+    return [f"| {' | '.join(map(_cell, line))} |" for line in lines]
+
+
+def _cell(text: str) -> str:
+    return _in_a_line(text).replace("|", "\\|")
 
 
 def _in_a_line(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split())

@@ -114,7 +114,9 @@ class Trial:
     @property
     def accepted(self) -> list[NDArray[np.float64]]:
         """What the solver called back with, or reported from the graph, in order."""
-        return self.log.accepted or [np.array(row.x) for row in self.served]
+        if self.log.chunks:
+            return [np.array(row.x) for row in self.served]
+        return self.log.accepted
 
     @property
     def x(self) -> NDArray[np.float64]:

@@ -224,7 +224,7 @@ def test_pytest_shows_each_check_by_its_name(tmp_path):
             known_failures = {"immutable": "it passes", "documentation": "it passes"}
     """
     (tmp_path / "test_cg.py").write_text(textwrap.dedent(source))
-    names = ["immutable", "bounds", "refusals"]
+    names = ["immutable", "bounds", "unknown_option"]
 
     done = subprocess.run(
         [
@@ -247,7 +247,7 @@ def test_pytest_shows_each_check_by_its_name(tmp_path):
     assert "test_cg.py::TestCG::test_immutable FAILED" in done.stdout
     assert "known to fail (it passes), and it passes" in done.stdout
     assert "test_cg.py::TestCG::test_bounds SKIPPED (does not apply: it does" in done.stdout
-    assert "test_cg.py::TestCG::test_refusals PASSED" in done.stdout
+    assert "test_cg.py::TestCG::test_unknown_option PASSED" in done.stdout
 
 
 def test_options_of_the_case_are_those_of_the_solver():

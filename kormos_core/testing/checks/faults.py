@@ -91,15 +91,21 @@ def check_bad_data(case: Case) -> None:
     x, y = fitting.data
     spoiled = x.copy()
     spoiled[3, 0] = np.nan
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # which tells where the NaN is
-        result = fitting.fit(x=spoiled, y=y).result
+    law = "A fit on data with NaN ends with Status.NONFINITE and leaves the weights as they were."
+    do = "Return Status.NONFINITE where the loss at x0 is not finite, and raise nothing."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # which tells where the NaN is
+            result = fitting.fit(x=spoiled, y=y).result
+    except Exception as error:
+        message = f"{law} Seen: {type(error).__name__}: {error}. {do}"
+        raise LawBrokenError(message) from error
     w = weights_of(fitting.model)
     demand(
         result.status is Status.NONFINITE and not w.any(),
-        "A fit on data with NaN ends with Status.NONFINITE and leaves the weights as they were.",
+        law,
         seen=f"{result} and weights {w} that were zero",
-        do="Return Status.NONFINITE where the loss at x0 is not finite.",
+        do=do,
     )
 
 

@@ -35,7 +35,7 @@ def check_matrices(case: Case) -> None:
 
     declared = case.spec.dense_matrices
     needs = case.spec.needs
-    size = 400 if "grad" in needs else 100  # direct searches take n evaluations a step
+    size = 400 if "grad" in needs else 150  # direct searches take n evaluations a step
     if "hessian" in needs:
         size = 200  # and these n products
     if declared >= _MANY:

@@ -81,16 +81,13 @@ class Miscounts(Flow):
         return 2
 
 
-class NaNIsSmall(Flow):
-    """Take a gradient that was never found for a small one."""
-
-    def status(self, f, g, rate):
-        return ops.where(ops.norm(g) < self.gtol, code_of(Status.GRAD_TOL), RUNNING)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Retraces(Flow):
     """Be equal to no other, so that what was compiled for one is of no use to the next."""
+
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = object.__hash__
 
 
 class Greedy(Flow):

@@ -55,7 +55,7 @@ class Honest:
                 trial = x + t * p
                 f_new, g_new = self.evaluate(objective, trial)
                 count += 1
-                if f_new <= f + 1e-4 * t * slope:
+                if f_new < f and f_new <= f + 1e-4 * t * slope:
                     break
                 t *= 0.5
                 if t < 1e-12 or self.gives_up(f_new):
@@ -123,9 +123,13 @@ class Mutable:
         return Honest(gtol=self.gtol).minimize(objective, x0, maxiter=maxiter, callback=callback)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Unequal(Honest):
-    pass
+    """Be equal to no other."""
+
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,10 +230,10 @@ class Uncounted(Honest):
 
 
 class NewKeys(Honest):
-    """Compile anew what has been compiled."""
+    """Compile anew, for each solve, what has been compiled."""
 
     def evaluate(self, objective, x):
-        compiled = objective.compile(lambda graph, z: graph.value_and_grad(z), object())
+        compiled = objective.compile(lambda graph, z: graph.value_and_grad(z), objective)
         f, g = compiled(x)
         return float(f), np.array(g)
 
@@ -283,10 +287,10 @@ class CallsAtStart(Honest):
 
 
 class CallsElsewhere(Honest):
-    """Call back with rounded points."""
+    """Call back with points beside those that were evaluated."""
 
     def accept(self, callback, x):
-        callback(np.round(x, 3))
+        callback(x + 1e-3)
 
 
 class Swallows(Honest):
@@ -323,6 +327,24 @@ class ClipsAtTheEnd(Honest):
             x = np.clip(x, objective.bounds.lower, objective.bounds.upper)
         callback(x)
         return ended(x, objective.value(x), outcome.status, 1)
+
+
+class SkipsStart(Honest):
+    """Begin beside the start, and never see what is there."""
+
+    def minimize(self, objective, x0, *, maxiter, callback):
+        return super().minimize(objective, x0 + 1e-3, maxiter=maxiter, callback=callback)
+
+
+class RaisesAtNaN(Honest):
+    """Take what is not finite for an error."""
+
+    def evaluate(self, objective, x):
+        try:
+            return super().evaluate(objective, x)
+        except StopSolve:
+            message = "the loss is not finite"
+            raise FloatingPointError(message) from None
 
 
 class DoesNotRecover(Honest):
