@@ -51,7 +51,7 @@ def conform(
         typer.Option(help="A check that must fail, and why; may be repeated.", metavar="NAME=WHY"),
     ] = None,
     known_failures: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="TOML: a table for each solver, of check = why.", metavar="FILE"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write plain JSON.", metavar="")] = False,
@@ -61,14 +61,12 @@ def conform(
 ) -> None:
     """Check that solvers keep the laws, and report; the status is 1 where one does not."""
     try:
-        if as_json and as_markdown:
-            message = "--json and --markdown exclude each other. Leave one of them out."
-            raise KormosError(message)
+        _check_form(as_json=as_json, as_markdown=as_markdown)
         job = _Job(
             names=tuple(check or ()),
             options={name: _value(text) for name, text in _pairs(option, "--option")},
             known=dict(_pairs(known_failure, "--known-failure")),
-            tables={} if known_failures is None else _tables(known_failures),
+            tables={} if known_failures is None else _tables(Path(known_failures)),
         )
         reports = job.reports(_chosen(solver, job, every=every))
     except KormosError as error:
@@ -146,6 +144,12 @@ class _Job:
         return make_report(Case(registered, self.options), self.names, known, announce=announce)
 
 
+def _check_form(*, as_json: bool, as_markdown: bool) -> None:
+    if as_json and as_markdown:
+        message = "--json and --markdown exclude each other. Leave one of them out."
+        raise KormosError(message)
+
+
 def _chosen(solver: str | None, job: _Job, *, every: bool) -> list[Registered]:
     from kormos_core.registry import installed
 
@@ -169,9 +173,7 @@ def _chosen(solver: str | None, job: _Job, *, every: bool) -> list[Registered]:
     return [registry.resolve(solver)]
 
 
-def _write(
-    reports: Iterator[Report], *, as_json: bool, as_markdown: bool, every: bool
-) -> bool:
+def _write(reports: Iterator[Report], *, as_json: bool, as_markdown: bool, every: bool) -> bool:
     """Write reports, tables as they come, and tell whether all solvers conform."""
     if as_json or as_markdown:
         found = list(reports)

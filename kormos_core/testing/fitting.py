@@ -55,7 +55,7 @@ def weights_of(model: keras.Model) -> NDArray[np.float64]:
 
 
 @final
-class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+class Watch(keras.callbacks.Callback):
     """Write down what callbacks see, and do something at one epoch's end.
 
     Parameters

@@ -30,7 +30,7 @@ _ITERATIONS: Final = 1
 
 
 @final
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+class Batches(keras.utils.PyDataset):
     """Batches that are made when they are asked for, and kept by nobody.
 
     Parameters

@@ -77,7 +77,8 @@ def judge(check: Check, case: Case, known_failures: Mapping[str, str] | None = N
     known = (known_failures or {}).items()
     reason = next((why for name, why in known if check.is_named(name)), None)
     outcome: Outcome
-    message, error = "", None
+    message = ""
+    error: Exception | None = None
     try:
         why_not = check.why_not(case)
         if not why_not:

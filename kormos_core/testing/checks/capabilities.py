@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -110,7 +111,7 @@ def check_refusals(case: Case) -> None:
         size = spec.max_parameters + 1
         asked.append((f"n = {size}", "takes at most", {"size": size}))
     for what, words, changes in asked:
-        _is_refused(case, what, words, lambda given=changes: _request(case, **given))
+        _is_refused(case, what, words, functools.partial(_request, case, **changes))
     if spec.dense_matrices:
         need = spec.dense_matrices * 8 * _REQUEST["size"] ** 2
         _is_refused(
