@@ -38,7 +38,7 @@ class Check:
     solves : bool
         Whether the solver is made to solve something.
     is_heavy : bool
-        Whether it takes seconds: a process of its own, or a compilation.
+        Whether it takes ten seconds and more, in a process of its own.
     """
 
     name: str
