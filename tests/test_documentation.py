@@ -118,7 +118,7 @@ def test_the_plugins_of_contributing_work_as_they_are_written(tmp_path):
             *(f"tests/test_laws.py::TestDescent::test_{name}" for name in SOME_LAWS),
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
         capture_output=True,
         text=True,
         check=False,
