@@ -111,6 +111,7 @@ def test_the_plugins_of_contributing_work_as_they_are_written(tmp_path):
         metadata = written["pyproject.toml"].replace("steepest", name)
         install(tmp_path, tomllib.loads(metadata)["project"])
 
+    search = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     process = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", WRONG_PRODUCT),
@@ -118,7 +119,7 @@ def test_the_plugins_of_contributing_work_as_they_are_written(tmp_path):
             *(f"tests/test_laws.py::TestDescent::test_{name}" for name in SOME_LAWS),
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        env={**os.environ, "PYTHONPATH": search},
         capture_output=True,
         text=True,
         check=False,
