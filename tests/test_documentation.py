@@ -35,6 +35,7 @@ NEEDS = {
     frozenset({"value", "grad", "hessian"}): "gradient, Hessian",
     frozenset({"value", "grad", "residuals"}): "residuals",
 }
+SOME_LAWS = ("quadratic", "counts", "rosenbrock")  # the last one is known to fail
 INSTALL = (
     'pip install -e ".[tensorflow,compare,test]" -e ./plugins/kormos-native '
     "-e ./plugins/kormos-scipy -e ./plugins/kormos-tfp"
@@ -110,16 +111,21 @@ def test_the_plugins_of_contributing_work_as_they_are_written(tmp_path):
         metadata = written["pyproject.toml"].replace("steepest", name)
         install(tmp_path, tomllib.loads(metadata)["project"])
 
+    search = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", WRONG_PRODUCT, "tests"],
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", WRONG_PRODUCT),
+            *("tests/test_descent.py", "tests/test_flow.py"),
+            *(f"tests/test_laws.py::TestDescent::test_{name}" for name in SOME_LAWS),
+        ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": search},
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert "4 passed" in process.stdout, process.stdout + process.stderr
+    assert "6 passed, 1 xfailed" in process.stdout, process.stdout + process.stderr
 
 
 def test_ci_installs_as_the_readme_says():

@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from kormos_core.cli.compare import compare
+from kormos_core.cli.conform import conform
+from kormos_core.cli.new_plugin import new_plugin
 from kormos_core.cli.plugins import plugins
 from kormos_core.cli.solvers import solvers
 from kormos_core.errors import KormosError
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.command()(solvers)
 app.command()(plugins)
 app.command()(compare)
+app.command()(conform)
+app.command("new-plugin")(new_plugin)
 
 
 def main() -> None:
