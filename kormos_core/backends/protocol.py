@@ -195,15 +195,43 @@ class Backend(Protocol):
         ...
 
     def reduce_stream(self, stream: Any, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
-        """Fold `function` of state and batch over `stream`, from `initial` on; traceable.
+        """Fold over a stream within a compiled function.
 
-        One batch is read and done with before the next: memory is that of one.
+        One batch is done with before the next is read: memory is that of one.
+
+        Parameters
+        ----------
+        stream : object
+            What `stream` made.
+        initial : structure of tensor
+            The state before the first batch.
+        function : callable
+            ``state = function(state, batch)``; traceable.
+
+        Returns
+        -------
+        structure of tensor
+            The state after the last batch.
         """
         ...
 
     def reduce_range(self, count: int, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
-        """Fold `function` of state and number, 0 to `count` - 1, from `initial` on; traceable.
+        """Fold over the numbers 0 to `count` - 1 within a compiled function.
 
         One number is done with before the next begins, as in `reduce_stream`.
+
+        Parameters
+        ----------
+        count : int
+            How many numbers there are.
+        initial : structure of tensor
+            The state before the first.
+        function : callable
+            ``state = function(state, number)`` with an int32 scalar; traceable.
+
+        Returns
+        -------
+        structure of tensor
+            The state after the last.
         """
         ...
