@@ -16,9 +16,7 @@ __all__ = ["CLASSIC_SET", "kormos_problems"]
 CLASSIC_SET: Final = (
     "digits",
     "breast-cancer",
-    "wine",
     "digits-mlp",
-    "logistic-1000x50",
     "matrix-factorization-60x40",
     "nist-thurber",
     "mgh-rosenbrock",

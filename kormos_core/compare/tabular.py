@@ -175,7 +175,7 @@ TABULAR: Final = (
         recipe=_Table(name="wine", num_inputs=13, num_outputs=3, penalty=1e-4),
         metric="sparse_categorical_accuracy",
         metric_label="accuracy",
-        sets=("sklearn", "classic"),
+        sets=("sklearn",),
     ),
     Problem(
         name="iris",

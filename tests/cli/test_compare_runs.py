@@ -172,6 +172,6 @@ def test_problems_and_sets_are_named():
     result = run("--list")
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("classic (10): digits, breast-cancer")
+    assert result.stdout.startswith("classic (8): digits, breast-cancer")
     assert "nist-misra1a" in result.stdout
     assert "matrix-factorization, each with -ROWSxCOLUMNS" in " ".join(result.stdout.split())

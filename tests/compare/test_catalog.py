@@ -54,7 +54,7 @@ def test_every_listed_problem_is_made_under_its_name_and_in_its_sets():
 def test_the_sets_have_as_many_problems_as_their_sources():
     sizes = {name: len(problems) for name, problems in list_sets().items()}
 
-    assert sizes == {"classic": 10, "sklearn": 7, "synthetic": 4, "nist": 27, "mgh": 38}
+    assert sizes == {"classic": 8, "sklearn": 7, "synthetic": 4, "nist": 27, "mgh": 38}
 
 
 def test_the_classic_set_takes_from_every_other_one():
