@@ -4,6 +4,7 @@ from kormos_core.compare.report.curves import Curve, convergence_curves
 from kormos_core.compare.report.files import ReportFileError
 from kormos_core.compare.report.outcomes import Outcome, outcomes
 from kormos_core.compare.report.page import write_html
+from kormos_core.compare.report.picture import write_profiles
 from kormos_core.compare.report.profiles import (
     CostError,
     Profile,
@@ -54,4 +55,5 @@ __all__ = [
     "summarize",
     "write_csv",
     "write_html",
+    "write_profiles",
 ]
