@@ -1,5 +1,6 @@
 """Every Python block of README and the documentation runs, in order, page by page."""
 
+import ast
 import os
 import re
 import subprocess
@@ -36,6 +37,7 @@ NEEDS = {
     frozenset({"value", "grad", "residuals"}): "residuals",
 }
 SOME_LAWS = ("quadratic", "counts", "rosenbrock")  # the last one is known to fail
+LONG = 25  # letters of a message that are its own: fewer would be found in any text
 INSTALL = (
     'pip install -e ".[tensorflow,compare,test]" -e ./plugins/kormos-native '
     "-e ./plugins/kormos-scipy -e ./plugins/kormos-tfp"
@@ -100,6 +102,36 @@ def test_no_block_of_python_is_exempt(page):
     words = {TITLE.sub("python", info) for info, _, _ in blocks(page) if re.match("[pP{]", info)}
 
     assert words == {"python"}
+
+
+def messages():
+    """List the longer strings of the core as patterns; what is filled in may be anything."""
+    patterns = []
+    for path in (ROOT / "kormos_core").glob("**/*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        filled = [node.values for node in nodes if isinstance(node, ast.JoinedStr)]
+        pieces = {id(part) for parts in filled for part in parts}
+        whole = [[node] for node in nodes if id(node) not in pieces]
+        for parts in filled + whole:
+            own = [part.value for part in parts if isinstance(part, ast.Constant)]
+            told = [value for value in own if isinstance(value, str)]
+            if len("".join(told)) >= LONG:
+                patterns.append(re.compile(".*".join(map(re.escape, told))))
+    return patterns
+
+
+def test_messages_that_troubleshooting_quotes_are_those_of_the_core():
+    page = ROOT / "docs" / "troubleshooting.md"
+    quoted = [
+        " ".join(paragraph.split())
+        for info, _, body in blocks(page)
+        if info == "text"
+        for paragraph in body.split("\n\n")
+    ]
+    known = messages()
+
+    assert len(quoted) > 10
+    assert [one for one in quoted if not any(known_one.search(one) for known_one in known)] == []
 
 
 def test_the_plugins_of_contributing_work_as_they_are_written(tmp_path):
