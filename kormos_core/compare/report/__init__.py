@@ -1,9 +1,9 @@
 """Reports of a comparison's runs: terminal, CSV, one page of HTML, and the numbers behind."""
 
 from kormos_core.compare.report.curves import Curve, convergence_curves
-from kormos_core.compare.report.files import ReportFileError
+from kormos_core.compare.report.files import ReportFileError, checked_file
 from kormos_core.compare.report.outcomes import Outcome, outcomes
-from kormos_core.compare.report.page import write_html
+from kormos_core.compare.report.page import check_html, write_html
 from kormos_core.compare.report.profiles import (
     CostError,
     Profile,
@@ -41,6 +41,8 @@ __all__ = [
     "Summary",
     "Target",
     "ToleranceError",
+    "check_html",
+    "checked_file",
     "convergence_curves",
     "data_profiles",
     "measure_costs",
