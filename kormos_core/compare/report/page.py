@@ -109,8 +109,9 @@ def check_html(path: str | os.PathLike[str]) -> Path:
     ReportFileError
         If no file can be written there.
     """
+    file = checked_file(path)
     load_matplotlib()
-    return checked_file(path)
+    return file
 
 
 def write_html(
