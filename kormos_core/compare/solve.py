@@ -146,10 +146,11 @@ def run_solver(
     x0 = first.program.layout.read()
     f, g = first.value_and_grad(x0)
     first.value(x0)
+    _make_ready(first, registered, x0)
     _solve(first, registered, options, x0, _silent(_warm_up(registered, limits), f, g), 1)
     first_call_s = time.perf_counter() - begun
 
-    objective = make_objective(instance)
+    objective = _fresh(first, instance, registered)
     told.begin("solve")
     watch = Watch(limits, told, f, float(np.linalg.norm(g)))
     result = _solve(
@@ -184,6 +185,19 @@ def _solve(
     maxiter: int,
 ) -> Result:
     """Run a solver as `kormos.fit` does, with another observer."""
+    limited = Limited(objective, watch)
+    seen: Any = limited
+    in_graph = "chunk" in registered.spec.supports
+    method: Any = _AtWork(registered.create(options), limited, watch if in_graph else None)
+    result = Run(seen, registered, watch, Interrupt()).solve(method, x0, maxiter=maxiter)
+    watch.flush()
+    return result
+
+
+def _make_ready(
+    objective: ModelObjective, registered: Registered, x0: NDArray[np.float64]
+) -> None:
+    """See that the solver takes the problem, and get residuals ready where it wants them."""
     check_request(
         registered,
         backend=current_backend().name,
@@ -194,13 +208,6 @@ def _solve(
     )
     if "residuals" in registered.spec.needs:
         objective.prepare_residuals(x0)
-    limited = Limited(objective, watch)
-    seen: Any = limited
-    in_graph = "chunk" in registered.spec.supports
-    method: Any = _AtWork(registered.create(options), limited, watch if in_graph else None)
-    result = Run(seen, registered, watch, Interrupt()).solve(method, x0, maxiter=maxiter)
-    watch.flush()
-    return result
 
 
 @final
@@ -251,6 +258,14 @@ class _Nobody:
 
     def row(self, row: Row) -> None:
         """Take note of nothing."""
+
+
+def _fresh(first: ModelObjective, instance: Instance, registered: Registered) -> ModelObjective:
+    """Return an objective that has counted nothing, and has all compiled that the first has."""
+    if "residuals" not in registered.spec.needs:
+        return make_objective(instance)
+    first.counts.value = first.counts.value_and_grad = first.counts.hvp = 0
+    return first  # residuals are compiled for one objective
 
 
 def _warm_up(registered: Registered, limits: Limits) -> Limits:
