@@ -99,10 +99,11 @@ def compare_runs(
     from kormos_core.compare import harness
     from kormos_core.compare.quiet import start_backend
 
-    if files["html"] is not None:  # before minutes are spent on what goes there
-        harness.report().check_html(files["html"])
-    if files["csv"] is not None:
-        harness.report().checked_file(files["csv"])
+    for path in (files["html"], files["csv"]):  # before minutes are spent on what goes there
+        if path is not None:
+            harness.report().checked_file(path)
+    if files["html"] is not None:
+        harness.report().load_matplotlib()
     start_backend()
     onlooker = _Onlooker(Console(stderr=True, highlight=False))
     try:

@@ -53,8 +53,8 @@ def fake(monkeypatch):
         print_table=lambda store, console: console.print(f"{len(store.runs())} runs"),
         write_html=lambda store, path: path.write_text("html"),
         write_csv=lambda store, path: path.write_text("csv"),
-        check_html=checked_file,
         checked_file=checked_file,
+        load_matplotlib=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "kormos_core.compare.report", report)
     return made

@@ -3,7 +3,7 @@
 from kormos_core.compare.report.curves import Curve, convergence_curves
 from kormos_core.compare.report.files import ReportFileError, checked_file
 from kormos_core.compare.report.outcomes import Outcome, outcomes
-from kormos_core.compare.report.page import check_html, write_html
+from kormos_core.compare.report.page import write_html
 from kormos_core.compare.report.profiles import (
     CostError,
     Profile,
@@ -22,6 +22,7 @@ from kormos_core.compare.report.summary import (
     solved,
     summarize,
 )
+from kormos_core.compare.report.svg import load_matplotlib
 from kormos_core.compare.report.target import Target
 from kormos_core.compare.report.terminal import print_table
 from kormos_core.compare.report.tidy import write_csv
@@ -41,10 +42,10 @@ __all__ = [
     "Summary",
     "Target",
     "ToleranceError",
-    "check_html",
     "checked_file",
     "convergence_curves",
     "data_profiles",
+    "load_matplotlib",
     "measure_costs",
     "outcomes",
     "performance_profiles",

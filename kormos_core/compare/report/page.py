@@ -18,16 +18,14 @@ from kormos_core.compare.report.sections import (
 from kormos_core.compare.report.study import read_study
 from kormos_core.compare.report.style import looks
 from kormos_core.compare.report.summary import TAUS, check_tau
-from kormos_core.compare.report.svg import load_matplotlib
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from kormos_core.compare.store import Store
 
-__all__ = ["check_html", "write_html"]
+__all__ = ["write_html"]
 
 _PAGE: Final = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -89,31 +87,6 @@ svg { display: block; max-width: 100%; height: auto; margin: 0.75rem 0; }
 """
 
 
-def check_html(path: str | os.PathLike[str]) -> Path:
-    """Return a path if a page can be drawn and written there.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file.
-
-    Returns
-    -------
-    Path
-        The same.
-
-    Raises
-    ------
-    UnsupportedError
-        If matplotlib is not installed.
-    ReportFileError
-        If no file can be written there.
-    """
-    file = checked_file(path)
-    load_matplotlib()
-    return file
-
-
 def write_html(
     store: Store,
     path: str | os.PathLike[str],
@@ -152,7 +125,7 @@ def write_html(
     ReportFileError
         If no file can be written there.
     """
-    file = check_html(path)
+    file = checked_file(path)
     taus = tuple(dict.fromkeys(check_tau(value) for value in (*taus, check_tau(tau))))
     study = read_study(store, problems=problems, solvers=solvers)
     drawn = looks(study.solvers)

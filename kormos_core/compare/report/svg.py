@@ -51,7 +51,7 @@ def load_matplotlib() -> Any:
     Returns
     -------
     module
-        matplotlib.
+        The package matplotlib.
 
     Raises
     ------
