@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import sys
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import typer
 from rich.console import Console
 
 from kormos_core.cli.compare_runs import compare_runs, write_list
-from kormos_core.cli.output import write_json
+from kormos_core.cli.output import finite, write_json
 from kormos_core.compare import find_problem, find_set, list_sets
 from kormos_core.compare.catalog import check_name
 from kormos_core.compare.contestants import find_contestants, split_names
@@ -140,7 +139,8 @@ def compare(
     own, Keras's optimizers are tuned, and the runs are kept.
     """
     named = list(problems or [])
-    many = (sets, seeds > 1, starts > 1, time_s, evals, rates, out, html, csv, jobs > 1, retry)
+    limited = time_s is not None or evals is not None
+    many = (sets, seeds > 1, starts > 1, limited, rates, out, html, csv, jobs > 1, retry)
     if listed:
         write_list(Console(highlight=False))
         return
@@ -243,7 +243,7 @@ def _write(comparison: Comparison, *, as_json: bool) -> None:
 
 def _record(comparison: Comparison) -> dict[str, Any]:
     problem = comparison.problem
-    record = _finite(
+    record = finite(
         {
             field.name: getattr(comparison, field.name)
             for field in dataclasses.fields(comparison)
@@ -257,13 +257,5 @@ def _record(comparison: Comparison) -> dict[str, Any]:
         "metric": problem.metric,
         **record,
         "best": best.solver if best is not None else None,
-        "outcomes": [_finite(dataclasses.asdict(row)) for row in comparison.outcomes],
-    }
-
-
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """Replace what JSON has no number for."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
+        "outcomes": [finite(dataclasses.asdict(row)) for row in comparison.outcomes],
     }

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kormos_core.cli.output import write_json
+from kormos_core.cli.output import finite, write_json
 from kormos_core.compare import list_sets
 from kormos_core.compare.synthetic import KINDS
 from kormos_core.errors import KormosError
@@ -99,6 +99,11 @@ def compare_runs(
     from kormos_core.compare import harness
     from kormos_core.compare.quiet import start_backend
 
+    for path in (files["html"], files["csv"]):  # before minutes are spent on what goes there
+        if path is not None:
+            harness.report().checked_file(path)
+    if files["html"] is not None:
+        harness.report().load_matplotlib()
     start_backend()
     onlooker = _Onlooker(Console(stderr=True, highlight=False))
     try:
@@ -134,20 +139,12 @@ def _write(found: RunSet, files: Mapping[str, Path | None], *, as_json: bool) ->
     from kormos_core.compare import harness
 
     if as_json:
-        write_json([_finite(dataclasses.asdict(run)) for run in found.runs])
+        write_json([finite(dataclasses.asdict(run)) for run in found.runs])
     else:
         harness.report().print_table(found.store, Console(highlight=False))
     for kind, write in (("html", found.html), ("csv", found.csv)):
         if (path := files[kind]) is not None:
             write(path)
-
-
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """Replace what JSON has no number for."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
 
 
 def _read_rates(text: str) -> tuple[float, ...] | None:

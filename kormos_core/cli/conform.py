@@ -111,7 +111,7 @@ class _Job:
     known : dict of str to str
         Checks that must fail, and why.
     tables : dict of str to dict
-        The same by the solver's name.
+        The same by the solver's full name.
     """
 
     names: tuple[str, ...] = ()
@@ -154,8 +154,6 @@ def _chosen(solver: str | None, job: _Job, *, every: bool) -> list[Registered]:
     from kormos_core.registry import installed
 
     registry = installed()
-    for name in job.tables:
-        registry.resolve(name)
     if every and solver is not None:
         message = f"both --all and the solver {solver!r} are given. {_EACH} Leave one out."
         raise KormosError(message)
@@ -193,11 +191,16 @@ def _write(reports: Iterator[Report], *, as_json: bool, as_markdown: bool, every
 
 
 def _tables(path: Path) -> dict[str, dict[str, str]]:
-    """Read known failures from a file in TOML."""
+    """Read known failures from a file in TOML; return them by the solvers' full names."""
+    from kormos_core.registry import installed
+
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        message = f"--known-failures {str(path)!r} cannot be read: {error}"
+        message = (
+            f"--known-failures {str(path)!r} cannot be read: {error}. Allowed is a file in TOML "
+            'with tables of reasons: ["my:solver"], then check = "why". Name such a file.'
+        )
         raise KormosError(message) from error
     for solver, table in found.items():
         if not isinstance(table, dict) or not all(isinstance(w, str) for w in table.values()):
@@ -206,7 +209,10 @@ def _tables(path: Path) -> dict[str, dict[str, str]]:
                 'Allowed are tables of reasons: ["my:solver"], then check = "why".'
             )
             raise KormosError(message)
-    return found
+    tables: dict[str, dict[str, str]] = {}
+    for solver, table in found.items():
+        tables.setdefault(installed().resolve(solver).name, {}).update(table)
+    return tables
 
 
 def _pairs(given: Iterable[str] | None, option: str) -> list[tuple[str, str]]:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from kormos_core.errors import KormosError
 from kormos_core.template import PluginNames, write_plugin
 
 __all__ = ["new_plugin"]
+
+_MISUSE = 2
 
 
 def new_plugin(
@@ -23,10 +26,14 @@ def new_plugin(
     ] = None,
 ) -> None:
     """Write a package with one working solver, its tests and what builds it."""
-    names = PluginNames.of(name)
-    given = names.substitutions()
-    target = Path(given["distribution"]) if folder is None else folder
-    for path in write_plugin(names, target):
+    try:
+        names = PluginNames.of(name)
+        target = Path(names.substitutions()["distribution"]) if folder is None else folder
+        written = write_plugin(names, target)
+    except KormosError as error:
+        typer.echo(f"kormos: {error}", err=True)
+        raise typer.Exit(_MISUSE) from None
+    for path in written:
         typer.echo(f"wrote {path}")
     typer.echo(
         f"\nIt has the solver {names.namespace}:{names.method}. Next:\n"

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from rich.console import Console
 
-__all__ = ["GAP", "least_widths", "natural_widths", "spread", "write_json", "write_rows"]
+__all__ = [
+    "GAP",
+    "finite",
+    "least_widths",
+    "natural_widths",
+    "spread",
+    "write_json",
+    "write_rows",
+]
 
 GAP = 2
 """Blanks between two columns."""
@@ -103,9 +113,28 @@ def write_rows(
     for index, (heading, width) in enumerate(zip(rows[0], widths, strict=True)):
         table.add_column(heading, width=width, justify="right" if index in right else "left")
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as text: a cell may hold what looks like markup
     console.width = max(console.width, sum(widths) + GAP * len(widths))
     console.print(table)
+
+
+def finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace what JSON has no number for.
+
+    Parameters
+    ----------
+    record : mapping of str to object
+        Names and values.
+
+    Returns
+    -------
+    dict of str to object
+        The same, with None for NaN and infinities.
+    """
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
 
 
 def write_json(value: Any) -> None:

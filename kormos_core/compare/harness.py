@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -18,7 +20,7 @@ from kormos_core.errors import OptionError, UnsupportedError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from kormos_core.compare.contestants import Contestant
     from kormos_core.compare.engine import Onlooker
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["RunSet", "compare", "report"]
 
 _DTYPES: Final = ("float32", "float64")
+_SEEDS: Final = 2**32  # that Keras takes
 
 
 @final
@@ -118,7 +121,7 @@ def compare(
     rates : sequence of float or None
         Learning rates to try for Keras's optimizers; None for 1, 0.1, 0.01 and 0.001.
     seed : int
-        The first seed; the others follow.
+        The first seed, from 0; the others follow.
     onlooker : Onlooker or None
         Who is told how it goes.
 
@@ -137,6 +140,7 @@ def compare(
     from kormos_core.compare.tune import RATES
 
     _check_counts(seeds=seeds, starts=starts, jobs=jobs)
+    _check_seed(seed, seeds)
     if dtype not in _DTYPES:
         message = f"dtype={dtype!r:.80} is not usable. Allowed: {', '.join(_DTYPES)}. Take one."
         raise UnsupportedError(message)
@@ -173,6 +177,12 @@ def _named(problems: Problems) -> list[tuple[str, str]]:
     """Return names of problems, each with the set it was asked for by or ""."""
     if isinstance(problems, str) or callable(problems):
         problems = [problems]
+    if not isinstance(problems, Iterable):
+        message = (
+            f"problems={problems!r:.80} are not usable. Allowed are a name, a function, and lists "
+            "of them. Name problems or sets that `kormos compare --list` lists."
+        )
+        raise UnknownProblemError(message)
     sets, found = list_sets(), []
     for problem in problems:
         name = problem if isinstance(problem, str) else _name_of(problem)
@@ -190,6 +200,7 @@ def _named(problems: Problems) -> list[tuple[str, str]]:
 def _found(solvers: Solvers) -> tuple[Contestant, ...]:
     """Find the contestants, whose options must be fit to be handed to another process."""
     names = split_names(solvers) if isinstance(solvers, str) else solvers
+    _check_solvers(names)
     contestants = find_contestants(names)
     for contestant in contestants:
         try:
@@ -202,6 +213,23 @@ def _found(solvers: Solvers) -> tuple[Contestant, ...]:
             )
             raise OptionError(message) from error
     return contestants
+
+
+def _check_solvers(names: Any) -> None:
+    """See that these are names, and options mappings or None."""
+    given = names.values() if isinstance(names, Mapping) else ()
+    wrong = [options for options in given if not isinstance(options, Mapping | None)]
+    if not isinstance(names, Iterable):
+        wrong = [names]
+    elif isinstance(names, (list, tuple, Mapping)):
+        wrong += [name for name in names if not isinstance(name, str)]
+    if wrong:
+        message = (
+            f"solvers={names!r:.80} are not usable: {wrong[0]!r:.80}. Allowed are names, or a "
+            "mapping from names to mappings of options. Write such as ['scipy:cg', 'adam'] or "
+            "{'native:lbfgs': {'maxcor': 20}, 'adam': None}."
+        )
+        raise OptionError(message)
 
 
 def _name_of(function: Callable[[], Any]) -> str:
@@ -227,11 +255,24 @@ def _check_counts(**counts: Any) -> None:
             raise BudgetError(message)
 
 
-def _rates(rates: Sequence[Any]) -> tuple[float, ...]:
-    if not rates or not all(isinstance(rate, (int, float)) and rate > 0 for rate in rates):
+def _check_seed(seed: Any, seeds: int) -> None:
+    whole = isinstance(seed, int) and not isinstance(seed, bool)
+    if not (whole and 0 <= seed <= _SEEDS - seeds):
+        message = (
+            f"seed={seed!r:.80} is not usable for {seeds} seeds. Allowed is a whole number from 0 "
+            f"to {_SEEDS - seeds}. Correct it."
+        )
+        raise BudgetError(message)
+
+
+def _rates(rates: Any) -> tuple[float, ...]:
+    listed = list(rates) if isinstance(rates, Iterable) else []
+    if not listed or not all(
+        isinstance(rate, (int, float)) and 0 < rate < math.inf for rate in listed
+    ):
         message = (
             f"rates={rates!r:.80} are not usable. Allowed are learning rates above 0, one at "
             "least. Correct them."
         )
         raise BudgetError(message)
-    return tuple(float(rate) for rate in rates)
+    return tuple(float(rate) for rate in listed)

@@ -105,8 +105,9 @@ class Limits:
         return limits
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the limits as a mapping for JSON."""
-        return dataclasses.asdict(self)
+        """Return the limits as a mapping for JSON; `time_s` as a float, 3 being 3.0."""
+        time_s = None if self.time_s is None else float(self.time_s)
+        return {**dataclasses.asdict(self), "time_s": time_s}
 
     @property
     def most_epochs(self) -> int:

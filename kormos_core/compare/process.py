@@ -113,8 +113,7 @@ class Supervisor:
             try:
                 heard, why = self._listen(process, job)
             finally:
-                process.kill()  # where it has not ended by now
-                process.wait()
+                _end(process)
                 for pipe in (process.stdin, process.stdout):
                     if pipe is not None:
                         with contextlib.suppress(OSError):
@@ -178,6 +177,15 @@ class Supervisor:
             share = max(1, (os.cpu_count() or 1) // self._num_parallel)
             environment |= dict.fromkeys(_THREADS, str(share))
         return environment
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a process if it has not ended, and whatever it has started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _read(pipe: IO[str], lines: queue.Queue[str | None]) -> None:

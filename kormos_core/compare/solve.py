@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import keras
 import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.check import check_request
+from kormos_core.compare.limits import Limits
 from kormos_core.compare.watch import Limited, Paced, Watch
 from kormos_core.data import adapt
 from kormos_core.objective import AUTO, Settings, build_objective
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kormos_core.compare.limits import Limits
     from kormos_core.compare.problem import Instance
     from kormos_core.compare.watch import Row, Told
     from kormos_core.objective import ModelObjective
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kormos_core.result import Result
 
 __all__ = ["Measured", "make_objective", "run_solver"]
+
+_WARM_UP_S: Final = 60.0  # in which the first iteration is made: it compiles, whatever the limits
 
 
 @final
@@ -144,10 +146,11 @@ def run_solver(
     x0 = first.program.layout.read()
     f, g = first.value_and_grad(x0)
     first.value(x0)
-    _solve(first, registered, options, x0, _silent(limits, f, g), 1)
+    _make_ready(first, registered, x0)
+    _solve(first, registered, options, x0, _silent(_warm_up(registered, limits), f, g), 1)
     first_call_s = time.perf_counter() - begun
 
-    objective = make_objective(instance)
+    objective = _fresh(first, instance, registered)
     told.begin("solve")
     watch = Watch(limits, told, f, float(np.linalg.norm(g)))
     result = _solve(
@@ -182,6 +185,19 @@ def _solve(
     maxiter: int,
 ) -> Result:
     """Run a solver as `kormos.fit` does, with another observer."""
+    limited = Limited(objective, watch)
+    seen: Any = limited
+    in_graph = "chunk" in registered.spec.supports
+    method: Any = _AtWork(registered.create(options), limited, watch if in_graph else None)
+    result = Run(seen, registered, watch, Interrupt()).solve(method, x0, maxiter=maxiter)
+    watch.flush()
+    return result
+
+
+def _make_ready(
+    objective: ModelObjective, registered: Registered, x0: NDArray[np.float64]
+) -> None:
+    """See that the solver takes the problem, and get residuals ready where it wants them."""
     check_request(
         registered,
         backend=current_backend().name,
@@ -192,13 +208,6 @@ def _solve(
     )
     if "residuals" in registered.spec.needs:
         objective.prepare_residuals(x0)
-    limited = Limited(objective, watch)
-    seen: Any = limited
-    in_graph = "chunk" in registered.spec.supports
-    method: Any = _AtWork(registered.create(options), limited, watch if in_graph else None)
-    result = Run(seen, registered, watch, Interrupt()).solve(method, x0, maxiter=maxiter)
-    watch.flush()
-    return result
 
 
 @final
@@ -249,6 +258,19 @@ class _Nobody:
 
     def row(self, row: Row) -> None:
         """Take note of nothing."""
+
+
+def _fresh(first: ModelObjective, instance: Instance, registered: Registered) -> ModelObjective:
+    """Return an objective that has counted nothing, and has all compiled that the first has."""
+    if "residuals" not in registered.spec.needs:
+        return make_objective(instance)
+    first.counts.value = first.counts.value_and_grad = first.counts.hvp = 0
+    return first  # residuals are compiled for one objective
+
+
+def _warm_up(registered: Registered, limits: Limits) -> Limits:
+    """Return the limits of the iteration that compiles; values alone are compiled before it."""
+    return Limits(time_s=_WARM_UP_S) if registered.spec.needs - {"value"} else limits
 
 
 def _silent(limits: Limits, f: float, g: NDArray[np.float64]) -> Watch:

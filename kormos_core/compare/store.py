@@ -203,6 +203,9 @@ class Store:
             raise StoreError(message) from error
         try:
             self._prepare()
+        except sqlite3.OperationalError as error:  # locked, or not to be written to
+            self._connection.close()
+            raise StoreError(_not_usable(path, str(error))) from error
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise StoreError(_not_a_store(path, str(error))) from error
@@ -247,6 +250,8 @@ class Store:
         ------
         ValueError
             If a row of the trace belongs to another run.
+        StoreError
+            If the file cannot be written: another process does for long, or the disk is full.
         """
         strangers = {row.run_id for row in trace} - {run.run_id}
         if strangers:
@@ -255,18 +260,10 @@ class Store:
                 "Allowed are its own. Add each run with its own rows."
             )
             raise ValueError(message)
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            for table in ("trace", "runs"):
-                self._connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run.run_id,))  # noqa: S608 - our own names
-            self._connection.execute(_insert("runs", _RUN_COLUMNS), _values(run))
-            self._connection.executemany(
-                _insert("trace", _TRACE_COLUMNS), [_values(row) for row in trace]
-            )
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            self._add(run, trace)
+        except sqlite3.OperationalError as error:
+            raise StoreError(_not_usable(self._path, str(error))) from error
 
     def runs(self) -> list[RunRecord]:
         """Return all runs.
@@ -304,6 +301,21 @@ class Store:
         """Return the ids of all runs, those that failed included."""
         return {run_id for (run_id,) in self._connection.execute("SELECT run_id FROM runs")}
 
+    def _add(self, run: RunRecord, trace: Sequence[TraceRow]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for table in ("trace", "runs"):
+                self._connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run.run_id,))  # noqa: S608 - our own names
+            self._connection.execute(_insert("runs", _RUN_COLUMNS), _values(run))
+            self._connection.executemany(
+                _insert("trace", _TRACE_COLUMNS), [_values(row) for row in trace]
+            )
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite ends one itself on a full disk
+                self._connection.execute("ROLLBACK")
+            raise
+
     def _prepare(self) -> None:
         """See that the file is ours, and make the tables where it is empty."""
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
@@ -335,6 +347,13 @@ def _not_a_store(path: object, why: str) -> str:
     return (
         f"the file {str(path)!r} holds no comparison: {why}. Allowed is a file that a comparison "
         "has made, or none. Name another file."
+    )
+
+
+def _not_usable(path: object, why: str) -> str:
+    return (
+        f"the store {str(path)!r} cannot be used: {why}. Allowed is a file that can be written, "
+        "by one process at a time. End whatever else writes to it, make room, or name another."
     )
 
 

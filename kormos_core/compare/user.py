@@ -56,7 +56,11 @@ def _call(name: str, function: Callable[[], Any]) -> Any:
     """Call a function, and see that it gives model and data, or a problem."""
     import keras
 
-    made = function()
+    try:
+        made = function()
+    except Exception as error:
+        message = f"{name!r} raised {type(error).__name__}: {error}. {_FORM} Correct it."
+        raise DataError(message) from error
     if isinstance(made, Problem):
         return made
     parts = made if isinstance(made, tuple) else (made,)
@@ -129,7 +133,7 @@ def make_problem(name: str) -> Problem:
     UnknownProblemError
         If there is no such function.
     DataError
-        If the function returns something else.
+        If the function raises, or returns something else.
     """
     found = find(name)
     made = found if isinstance(found, Problem) else _call(name, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import keyword
 import re
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _FILES: Final = {
     "$package/$module.py": "solver.py.tmpl",
     "tests/test_conformance.py": "test_conformance.py.tmpl",
 }
+_IMPORTED: Final = frozenset({"callback", "objective", "result", "status"})
 
 
 @final
@@ -61,7 +63,8 @@ class PluginNames:
         Raises
         ------
         SettingError
-            If it has no two parts, or parts that cannot be names.
+            If it has no two parts, parts that cannot be names, or those of a package that is
+            there already.
         """
         namespace, _, method = name.replace(":", "-", 1).partition("-")
         words = [namespace, *method.split("-")]
@@ -72,6 +75,19 @@ class PluginNames:
                 f"the name {name!r} is not usable. Allowed is NAMESPACE-METHOD in lower case, of "
                 "letters, digits and hyphens, each part beginning with a letter. Write such as "
                 "my-solver, which makes the solver my:solver."
+            )
+            raise SettingError(message)
+        if method in _IMPORTED:
+            message = (
+                f"the method {method!r} of {name!r} is not usable: its class would have the name "
+                "of one that it works with. Allowed is any other. Name it after its algorithm."
+            )
+            raise SettingError(message)
+        if importlib.util.find_spec(f"kormos_{namespace}") is not None:
+            message = (
+                f"the namespace {namespace!r} of {name!r} is taken: there is a package "
+                f"kormos_{namespace} already. Allowed is one that nobody has here; `kormos "
+                "plugins` lists them. Write such as my-solver."
             )
             raise SettingError(message)
         return cls(namespace, method)
@@ -113,7 +129,7 @@ def write_plugin(names: PluginNames, folder: Path) -> list[Path]:
     Raises
     ------
     SettingError
-        If there is something in the folder.
+        If there is something in the folder, or nothing can be written there.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         message = (
@@ -121,8 +137,18 @@ def write_plugin(names: PluginNames, folder: Path) -> list[Path]:
             "exist yet. Name another by --folder."
         )
         raise SettingError(message)
+    try:
+        return _write(names.substitutions(), folder)
+    except OSError as error:
+        message = (
+            f"the folder {str(folder)!r} cannot be written: {error}. Allowed is one that can be "
+            "made, or is empty. Name another by --folder."
+        )
+        raise SettingError(message) from error
+
+
+def _write(given: dict[str, str], folder: Path) -> list[Path]:
     texts = importlib.resources.files(__name__)
-    given = names.substitutions()
     written = []
     for path, source in _FILES.items():
         target = folder / Template(path).substitute(given)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from kormos_core.cli.app import app
 from kormos_core.compare import engine
+from kormos_core.compare.report.files import checked_file
 from kormos_core.compare.store import RunRecord, Store
 
 SOLVERS = ("--solvers", "scipy:cg,adam")
@@ -52,6 +53,8 @@ def fake(monkeypatch):
         print_table=lambda store, console: console.print(f"{len(store.runs())} runs"),
         write_html=lambda store, path: path.write_text("html"),
         write_csv=lambda store, path: path.write_text("csv"),
+        checked_file=checked_file,
+        load_matplotlib=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "kormos_core.compare.report", report)
     return made
@@ -155,6 +158,9 @@ def test_an_interrupt_tells_what_is_kept(fake, tmp_path, monkeypatch, out, said)
         (("linear", "mgh-wod"), "unknown problem 'mgh-wod'. Did you mean 'mgh-wood'?"),
         (("--set", "nist", "--solvers", "scipy:lbfgs"), "Did you mean 'scipy:l-bfgs-b'?"),
         (("linear", "--time", "-1"), "time_s=-1.0 of the budget cannot be kept"),
+        (("linear", "--time", "0"), "time_s=0.0 of the budget cannot be kept"),
+        (("linear", "--html", "nowhere/a.html"), "there is no folder 'nowhere'"),
+        (("linear", "--csv", "nowhere/a.csv"), "there is no folder 'nowhere'"),
         (("linear", "--rates", "fast"), "--rates 'fast' cannot be read"),
         (("linear", "--evals", "0"), "--evals"),
         ((), "there is no problem to compare on"),

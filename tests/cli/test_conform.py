@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -147,6 +148,24 @@ def test_known_failures_of_a_file_are_those_of_its_solver(tmp_path: Path) -> Non
 
     assert run("scipy:cg", *arguments).exit_code == 0
     assert run("scipy:bfgs", *arguments).exit_code == 1
+
+
+def test_a_file_of_known_failures_may_name_a_solver_by_its_alias(tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text('["BFGS"]\nimmutable = "it was once"', encoding="utf-8")
+
+    result = run("scipy:bfgs", "--check", "immutable", "--known-failures", str(path))
+
+    assert "immutable: known to fail (it was once), and it passes." in result.stdout
+
+
+def test_a_reason_that_looks_like_markup_is_written_as_it_is() -> None:
+    report = report_of("known failure")
+    verdict = replace(report.verdicts[0], message="see [1] and [/2]")
+
+    lines = written(replace(report, verdicts=(verdict,)))
+
+    assert lines[2].rstrip().endswith("see [1] and [/2]")
 
 
 def test_all_solvers_make_a_list_in_json_and_a_page_in_markdown() -> None:

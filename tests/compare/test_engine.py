@@ -192,6 +192,12 @@ def test_whatever_is_asked_for_makes_another_run(changes):
     assert first.run_id == replace(first, problem_set="other").run_id
 
 
+def test_a_whole_number_of_seconds_is_the_same_limit():
+    (first,), (second,) = (plan(["linear"], limits=Limits(time_s=time)) for time in (3, 3.0))
+
+    assert first.run_id == second.run_id
+
+
 def test_learning_rates_matter_to_those_who_try_them():
     first, second = (plan(["linear"], ["adam", "scipy:cg"], rates=(rate,)) for rate in (0.1, 0.2))
 

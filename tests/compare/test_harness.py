@@ -139,6 +139,16 @@ def test_a_function_is_named_by_its_module(planned, tmp_path, monkeypatch):
         ({"dtype": "float16"}, UnsupportedError, "dtype='float16' is not usable"),
         ({"rates": [0.1, -1.0]}, BudgetError, "rates=.*are not usable"),
         ({"rates": []}, BudgetError, r"rates=\[\] are not usable"),
+        ({"rates": 0.1}, BudgetError, "rates=0.1 are not usable"),
+        ({"rates": "0.1"}, BudgetError, "rates='0.1' are not usable"),
+        ({"rates": [float("inf")]}, BudgetError, r"rates=\[inf\] are not usable"),
+        ({"seed": -1}, BudgetError, "seed=-1 is not usable for 1 seeds. Allowed is a whole"),
+        ({"seed": 1.5}, BudgetError, "seed=1.5"),
+        ({"seed": 2**32 - 1, "seeds": 2}, BudgetError, "to 4294967294. Correct it"),
+        ({"problems": 3}, UnknownProblemError, "problems=3 are not usable"),
+        ({"solvers": 3}, OptionError, "solvers=3 are not usable: 3. Allowed are names"),
+        ({"solvers": ["adam", None]}, OptionError, "are not usable: None"),
+        ({"solvers": {"adam": 0.1}}, OptionError, "are not usable: 0.1"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_is_run(asked, error, said, planned):

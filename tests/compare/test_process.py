@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import threading
 import time
 
+import psutil
 import pytest
 
 from kormos_core.compare.limits import Limits
@@ -49,6 +52,19 @@ def job(**fields):
 def run(script, *, grace_s=30.0, **fields):
     supervisor = Supervisor(command=[sys.executable, "-c", script], grace_s=grace_s)
     return supervisor.run(job(**fields))
+
+
+def has_ended(pid):
+    """Tell whether a process ends within ten seconds; a zombie has ended."""
+    until = time.monotonic() + 10.0
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_what_a_process_says_at_its_end_becomes_a_run_and_its_trace():
@@ -140,6 +156,32 @@ def test_who_gives_up_gets_nothing_and_waits_for_nothing():
 
     assert supervisor.run(job()) is None
     assert time.monotonic() - begun < 30.0
+
+
+def test_who_gives_up_while_a_process_runs_has_it_killed():
+    supervisor = Supervisor(command=[sys.executable, "-c", BEGUN + "time.sleep(60)"])
+    threading.Timer(0.5, supervisor.give_up).start()
+    begun = time.monotonic()
+
+    assert supervisor.run(job(budget=Limits(evals=5).as_dict())) is None
+    assert time.monotonic() - begun < 30.0
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="processes have no groups here")
+def test_what_a_process_has_started_ends_with_it(tmp_path):
+    script = (
+        BEGUN
+        + """
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+say("end", fields={"status": str(child.pid)}, rows=[])
+time.sleep(60)
+"""
+    )
+
+    record, _ = run(script)
+
+    assert has_ended(int(record.status))
 
 
 @pytest.mark.parametrize(("num_parallel", "threads"), [(1, None), (10**6, "1")])

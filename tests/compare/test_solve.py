@@ -82,6 +82,25 @@ def test_time_ends_a_run(float64):
     assert found.num_iterations < 50
 
 
+@pytest.mark.parametrize("solver", ["scipy:newton-cg", "scipy:least-squares-lm"])
+def test_whatever_the_limits_nothing_is_traced_while_the_clock_runs(solver, float64, monkeypatch):
+    instance = find_problem("least-squares-40x3").make(seed=0, start=0, dtype="float64")
+    original, calls = instance.model.call, []
+    monkeypatch.setattr(
+        instance.model, "call", lambda *a, **k: (calls.append(1), original(*a, **k))[1]
+    )
+
+    class Begun(Told):
+        def begin(self, what):
+            self.begun.append(len(calls))
+
+    told = Begun()
+    run_solver(instance, installed().resolve(solver), {}, Limits(evals=3), told)
+
+    assert told.begun == [len(calls)]
+    assert calls
+
+
 def test_options_reach_the_solver(float64):
     assert solve("scipy:l-bfgs-b", options={"gtol": 1e3}).num_iterations == 0
 

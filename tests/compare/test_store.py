@@ -139,6 +139,20 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
         Store(tmp_path / "none" / "runs.sqlite")
 
 
+def test_a_store_that_another_process_writes_to_for_long_is_told(path, monkeypatch):
+    monkeypatch.setattr("kormos_core.compare.store._WAIT_S", 0.05)
+    with Store(path) as store, sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StoreError, match=r"cannot be used: database is locked.*End whatever"):
+            store.add(RUN, TRACE)
+
+        other.execute("ROLLBACK")
+        store.add(RUN, TRACE)
+        assert store.done() == {"a"}
+    other.close()
+
+
 def test_a_writer_that_is_killed_loses_what_was_not_added_and_no_more(path):
     script = (
         "import os, signal, sys\n"

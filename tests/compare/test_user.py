@@ -38,6 +38,10 @@ def number():
     return 3
 
 
+def broken():
+    return 1 / 0
+
+
 LINEAR = find_problem("linear")
 
 
@@ -99,6 +103,7 @@ def test_a_model_without_a_loss_is_refused():
     [
         ("own_problems:pair", DataError, r"returned \(ndarray, ndarray\). Allowed is a function"),
         ("own_problems:number", DataError, r"returned \(int\). Allowed"),
+        ("own_problems:broken", DataError, "raised ZeroDivisionError: division by zero. Allowed"),
         ("own_problems:none", UnknownProblemError, "'own_problems' has nothing of that name"),
         ("own_problems:SIZE", UnknownProblemError, "'own_problems' has a int"),
         ("own_nowhere:f", UnknownProblemError, "importing 'own_nowhere' gave ModuleNotFound"),

@@ -30,7 +30,7 @@ def model_of(
 
     Parameters
     ----------
-    problem : Problem
+    problem : Regression
         One of `NONLINEAR` or `LINEAR`.
     start : array_like, shape (p,)
         Where the parameters start, in NIST's order.

@@ -102,6 +102,28 @@ def test_a_name_that_makes_no_package_is_refused(name):
         PluginNames.of(name)
 
 
+@pytest.mark.parametrize("name", ["core-solver", "scipy-lbfgs"])
+def test_a_namespace_whose_package_is_there_is_refused(name):
+    with pytest.raises(SettingError, match=r"is taken: there is a package kormos_(core|scipy)"):
+        PluginNames.of(name)
+
+
+def test_a_method_whose_class_would_hide_what_it_works_with_is_refused():
+    with pytest.raises(SettingError, match="the method 'result' of 'my-result' is not usable"):
+        PluginNames.of("my-result")
+
+
+def test_a_misuse_ends_with_status_two_and_writes_nothing(tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    below = str(tmp_path / "file" / "plugin")
+
+    told = CliRunner().invoke(app, ["new-plugin", "my-solver", "--folder", below])
+
+    assert told.exit_code == 2
+    assert "cannot be written: " in told.stderr
+    assert told.stdout == ""
+
+
 def test_a_name_may_have_the_colon_of_the_solver():
     assert PluginNames.of("my:solver") == PluginNames("my", "solver")
 

@@ -1,7 +1,7 @@
 """Reports of a comparison's runs: terminal, CSV, one page of HTML, and the numbers behind."""
 
 from kormos_core.compare.report.curves import Curve, convergence_curves
-from kormos_core.compare.report.files import ReportFileError
+from kormos_core.compare.report.files import ReportFileError, checked_file
 from kormos_core.compare.report.outcomes import Outcome, outcomes
 from kormos_core.compare.report.page import write_html
 from kormos_core.compare.report.picture import write_profiles
@@ -23,6 +23,7 @@ from kormos_core.compare.report.summary import (
     solved,
     summarize,
 )
+from kormos_core.compare.report.svg import load_matplotlib
 from kormos_core.compare.report.target import Target
 from kormos_core.compare.report.terminal import print_table
 from kormos_core.compare.report.tidy import write_csv
@@ -42,8 +43,10 @@ __all__ = [
     "Summary",
     "Target",
     "ToleranceError",
+    "checked_file",
     "convergence_curves",
     "data_profiles",
+    "load_matplotlib",
     "measure_costs",
     "outcomes",
     "performance_profiles",

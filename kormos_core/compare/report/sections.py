@@ -59,7 +59,7 @@ _PAPERS: Final = (
 
 
 def head_section(study: Study) -> str:
-    """Tell what was run in a `study`: problems, solvers, budgets, versions, machine."""
+    """Tell what was run in a `study`: problems, solvers, budgets, versions."""
     records = study.records
     times_of = sorted(record.finished_at for record in records if record.finished_at)
     when = f", finished from {times_of[0]} to {times_of[-1]}" if times_of else ""

@@ -13,7 +13,7 @@ from kormos_core.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INK", "new_figure", "to_svg"]
+__all__ = ["INK", "load_matplotlib", "new_figure", "settings", "to_svg"]
 
 INK: Final = "#fe01dc"
 """Color of text and axes in a figure; in the SVG it is the color of the text around."""
@@ -45,6 +45,29 @@ _SETTINGS: Final[Mapping[str, Any]] = {
 }
 
 
+def load_matplotlib() -> Any:
+    """Import what draws the pictures.
+
+    Returns
+    -------
+    module
+        The package matplotlib.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("matplotlib")
+    except ModuleNotFoundError as error:
+        message = (
+            "the pictures of a report are drawn by matplotlib, which is not installed. The "
+            "terminal's table and CSV need none. Install it: pip install 'kormos[compare]'"
+        )
+        raise UnsupportedError(message) from error
+
+
 def new_figure(width: float, height: float) -> Any:
     """Make an empty figure.
 
@@ -63,7 +86,7 @@ def new_figure(width: float, height: float) -> Any:
     UnsupportedError
         If matplotlib is not installed.
     """
-    matplotlib = _matplotlib()
+    matplotlib = load_matplotlib()
     figures = importlib.import_module("matplotlib.figure")
     with matplotlib.rc_context(_SETTINGS):
         return figures.Figure(figsize=(width, height))
@@ -77,7 +100,7 @@ def settings() -> Any:
     context manager
         It gives back the settings that were there before.
     """
-    return _matplotlib().rc_context(_SETTINGS)
+    return load_matplotlib().rc_context(_SETTINGS)
 
 
 def to_svg(figure: Any, *, title: str) -> str:
@@ -98,7 +121,7 @@ def to_svg(figure: Any, *, title: str) -> str:
     """
     salt = re.sub(r"\W+", "-", title)
     stream = io.StringIO()
-    with _matplotlib().rc_context({**_SETTINGS, "svg.hashsalt": salt}):
+    with load_matplotlib().rc_context({**_SETTINGS, "svg.hashsalt": salt}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
@@ -114,14 +137,3 @@ def to_svg(figure: Any, *, title: str) -> str:
 def _rounded(coordinates: re.Match[str]) -> str:
     """Cut coordinates to hundredths of a point, and put them on one line."""
     return " ".join(re.sub(r"(\.\d\d)\d+", r"\1", coordinates[0]).split())
-
-
-def _matplotlib() -> Any:
-    try:
-        return importlib.import_module("matplotlib")
-    except ModuleNotFoundError as error:
-        message = (
-            "the pictures of a report are drawn by matplotlib, which is not installed. The "
-            "terminal's table and CSV need none. Install it: pip install 'kormos[compare]'"
-        )
-        raise UnsupportedError(message) from error

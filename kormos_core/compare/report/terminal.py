@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from kormos_core.compare.report.notes import study_notes
+from kormos_core.compare.report.notes import failures, study_notes
 from kormos_core.compare.report.outcomes import outcomes
 from kormos_core.compare.report.study import read_study
 from kormos_core.compare.report.summary import summarize
@@ -18,6 +18,7 @@ from kormos_core.compare.report.wording import (
     percent,
     rank,
     seconds,
+    sentence,
     share,
     times,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["print_table"]
 
 _GAP: Final = 2  # blanks between two columns
+_FAILURES: Final = 8  # that are told in full
 _LEFT: Final = frozenset({"problem, solver", "solver", "why it stopped"})
 
 
@@ -61,7 +63,7 @@ def print_table(store: Store, console: Console, *, tau: float = 1e-5) -> None:
     console.print()
     _print(console, _summary_rows(study, tau))
     console.print()
-    for line in [_explanation(tau), *study_notes(study, tau=tau)]:
+    for line in [_explanation(tau), *study_notes(study, tau=tau), *_failures(study)]:
         console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
@@ -111,6 +113,19 @@ def _explanation(tau: float) -> str:
         "left of f_0 - f_L. In the summary, costs are medians of the multiple of the best "
         "solver's, and the rank is the mean one by evaluations."
     )
+
+
+def _failures(study: Study) -> list[str]:
+    """Tell why runs failed, each reason once, and only the first ones."""
+    told = list(
+        dict.fromkeys(
+            f"{record.status}: {record.solver} on {record.problem}: "
+            f"{record.message or sentence(record.status)}"
+            for record in failures(study)
+        )
+    )
+    more = len(told) - _FAILURES
+    return [*told[:_FAILURES], *([f"And {more} more; CSV and JSON have all."] if more > 0 else [])]
 
 
 def _print(console: Console, rows: Sequence[tuple[str, ...]]) -> None:

@@ -48,6 +48,25 @@ def test_the_notes_stand_below(store):
     assert "Ended with an error: adam (1)." in text
 
 
+def test_why_a_run_failed_stands_at_the_end(store):
+    (line,) = [line for line in printed(store).splitlines() if line.startswith("FAILED")]
+
+    assert line == "FAILED: adam on valley: ValueError: <script>no & luck</script>"
+
+
+def test_of_many_failures_the_first_are_told_and_the_others_counted(empty, fill, make):
+    for number in range(10):
+        fields = {"run_id": str(number), "status": "CRASHED", "message": "It fell."}
+        fill(empty, (make(f"p{number}", "a", **fields), (1.0,)))
+
+    lines = printed(empty).splitlines()
+
+    assert [line for line in lines if line.startswith("CRASHED")] == [
+        f"CRASHED: a on p{number}: It fell." for number in range(8)
+    ]
+    assert lines[-1] == "And 2 more; CSV and JSON have all."
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_a_terminal_gets_whole_cells_within_its_width(empty, fill, make, width):
     name = "scipy:trust-constr"
