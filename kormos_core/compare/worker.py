@@ -19,6 +19,8 @@ import sys
 import threading
 from typing import IO, TYPE_CHECKING, Any, Final, final
 
+from kormos_core.peak_memory import peak_memory_bytes
+
 if TYPE_CHECKING:
     from kormos_core.compare.limits import Limits
     from kormos_core.compare.solve import Measured
@@ -63,7 +65,7 @@ def main() -> None:
         import traceback
 
         traceback.print_exc()
-    fields |= {"peak_memory_bytes": _peak_memory_bytes(), "versions": _versions()}
+    fields |= {"peak_memory_bytes": peak_memory_bytes(), "versions": _versions()}
     told.write("end", fields=fields, rows=rows)
 
 
@@ -124,18 +126,6 @@ def _end_with_parent() -> None:
     """Wait for the end of standard input, which is that of the process that asked."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)  # whatever the main thread is in
-
-
-def _peak_memory_bytes() -> int | None:
-    """Return the largest resident size of this process so far."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # on Windows
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _versions() -> dict[str, str]:

@@ -7,7 +7,6 @@ It writes the growth of the peak and the size of what data are added, in bytes, 
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any, Final, final
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import keras
 import numpy as np
 
+from kormos_core.peak_memory import peak_memory_bytes
 from kormos_core.testing.case import Case
 from kormos_core.training import fit
 
@@ -88,7 +88,7 @@ def measure(case: Case, num_batches: int) -> dict[str, int]:
             epochs=_ITERATIONS,
             verbose=0,
         )
-        peaks.append(_peak())
+        peaks.append(peak_memory_bytes() or 0)
     data = (num_batches - _FEW) * _NUMBERS * np.dtype(dtype).itemsize
     return {"growth": peaks[1] - peaks[0], "data": data}
 
@@ -96,20 +96,10 @@ def measure(case: Case, num_batches: int) -> dict[str, int]:
 def main() -> None:
     """Measure the solver that the command line names, and write what was found."""
     solver, options, num_batches = sys.argv[1:]
-    try:
-        importlib.import_module("resource")
-    except ModuleNotFoundError:
-        told: dict[str, Any] = {"cannot": "this system does not tell a process's peak of memory"}
-    else:
+    told: dict[str, Any] = {"cannot": "this system does not tell a process's peak of memory"}
+    if peak_memory_bytes() is not None:
         told = measure(Case.of(solver, json.loads(options)), int(num_batches))
     sys.stdout.write(f"{json.dumps(told)}\n")
-
-
-def _peak() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    resource = importlib.import_module("resource")
-    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return peak if sys.platform == "darwin" else 1024 * peak  # KiB elsewhere
 
 
 if __name__ == "__main__":
