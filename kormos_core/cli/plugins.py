@@ -86,7 +86,7 @@ def _faults(plugin: Plugin) -> list[str]:
         f"\n{plugin.namespace}:{spec.name} ({plugin.label}) is skipped: it is written for "
         f"plugin interface {spec.api_version}, and this kormos speaks {API_VERSION}. "
         "Upgrade it: pip install --upgrade kormos"
-        for spec in plugin.skipped
+        for spec in (*plugin.skipped, *plugin.skipped_others)
     ]
     return lines
 
@@ -108,7 +108,10 @@ def _records(registry: Registry) -> dict[str, Any]:
                 "target": plugin.target,
                 "status": plugin.status,
                 "solvers": [spec.name for spec in plugin.solvers],
-                "skipped": {spec.name: spec.api_version for spec in plugin.skipped},
+                "skipped": {
+                    spec.name: spec.api_version
+                    for spec in (*plugin.skipped, *plugin.skipped_others)
+                },
                 "reason": plugin.reason,
                 "traceback": plugin.traceback,
             }

@@ -36,11 +36,13 @@ class Plugin:
     solvers : tuple of SolverSpec
         What it declares, in its own order.
     skipped : tuple of SolverSpec
-        What it declares for a later plugin interface than this core speaks.
+        Solvers that it declares for a later plugin interface than this core speaks.
     hvps : tuple of HVPSpec
         Kinds of Hessian products that it declares.
     problems : tuple of ProblemSpec
         Problems of the comparison that it declares.
+    skipped_others : tuple of HVPSpec or ProblemSpec
+        Kinds and problems that it declares for a later plugin interface.
     reason : str
         Why it cannot be used; empty where it can.
     traceback : str
@@ -56,6 +58,7 @@ class Plugin:
     skipped: tuple[SolverSpec, ...] = ()
     hvps: tuple[HVPSpec, ...] = ()
     problems: tuple[ProblemSpec, ...] = ()
+    skipped_others: tuple[HVPSpec | ProblemSpec, ...] = ()
     reason: str = ""
     traceback: str = ""
 
@@ -72,7 +75,8 @@ class Plugin:
     @property
     def num_faults(self) -> int:
         """How many things about it want the user's attention."""
-        return (self.status in {"broken", "conflict"}) + len(self.skipped)
+        skipped = len(self.skipped) + len(self.skipped_others)
+        return (self.status in {"broken", "conflict"}) + skipped
 
 
 def canonical(name: str) -> str:

@@ -76,6 +76,16 @@ SOURCES = {
         "misspelled",
         "from kormos_core import hookimpl\n\n@hookimpl\ndef kormos_solver():\n    return []\n",
     ),
+    "kormos-ahead": (
+        "ahead",
+        (
+            "from kormos_core import HVPSpec, ProblemSpec, hookimpl\n\n"
+            "@hookimpl\ndef kormos_hvps():\n"
+            "    return [HVPSpec(name='kind', factory='a:b', api_version=99)]\n\n"
+            "@hookimpl\ndef kormos_problems():\n"
+            "    return [ProblemSpec(name='valley', factory='a:b', api_version=98)]\n"
+        ),
+    ),
 } | {name: (namespace, HOOK.format(body=body)) for name, (namespace, body) in BODIES.items()}
 
 

@@ -71,6 +71,7 @@ def test_each_name_gets_its_solver_or_its_reason(answers: dict[str, str], name: 
         ("kormos-good", "loaded"),
         ("kormos-rival", "loaded"),
         ("kormos-late", "loaded"),
+        ("kormos-ahead", "loaded"),
         ("kormos-missing", "broken"),
         ("kormos-misspelled", "broken"),
         ("kormos-first", "conflict"),
@@ -87,6 +88,7 @@ def test_the_command_plugins_tells_what_became_of_each(
 
 def test_the_command_plugins_names_what_is_skipped_as_too_new(plugins: dict[str, Any]) -> None:
     assert plugins["kormos-late"]["skipped"] == {"later": 99}
+    assert plugins["kormos-ahead"]["skipped"] == {"kind": 99, "valley": 98}
 
 
 def test_the_command_solvers_lists_what_works_and_counts_what_does_not(
