@@ -62,7 +62,7 @@ class Seen:
     def end(self, job, run):
         self.said.append(f"{job.problem} ends {run.status}")
         if job.problem == self.interrupt_at:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"at {job.problem}")
 
 
 NAMES = ("linear", "digits", "mgh-wood")
@@ -123,7 +123,7 @@ def test_what_failed_is_run_again_if_asked_for(jobs, store, retry, again):
 def test_an_interrupt_keeps_what_has_ended_and_stops_the_rest(jobs, store):
     fake = Fake()
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="at linear"):
         run_jobs(jobs, store, onlooker=Seen(interrupt_at="linear"), supervisor=fake)
 
     assert fake.has_given_up
