@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, final
 
 from kormos_core.registry import installed
-from kormos_core.testing.problem import QUADRATIC, ROSENBROCK
+from kormos_core.testing.problem import BENT_BOX, BOX, QUADRATIC, ROSENBROCK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,6 +175,11 @@ class Case:
     def quadratic(self) -> Trial:
         """A solve of the quadratic to its end."""
         return self.solve(QUADRATIC)
+
+    @cached_property
+    def boxed(self) -> tuple[Trial, ...]:
+        """Solves within boxes to their ends."""
+        return tuple(self.solve(problem) for problem in (BOX, BENT_BOX))
 
     @cached_property
     def fitting(self) -> Fitting:

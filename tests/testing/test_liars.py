@@ -45,6 +45,7 @@ LIES = [
     ("greedy", "chunk", "callbacks are served every 5 iterations"),
     ("ignores-bounds", "bounds", "No point outside the bounds is evaluated"),
     ("clips-at-the-end", "bounds", "No point outside the bounds is evaluated"),
+    ("stays-at-the-start", "bounded_minimum", "least loss within the bounds is found"),
     ("ignores-constraints", "constraints", "constraints are kept at the end"),
     ("skips-start", "nonfinite_start", "ends the solve there with Status.NONFINITE"),
     ("raises-at-nan", "bad_data", "leaves the weights as they were. Seen: FloatingPointError"),
@@ -67,7 +68,7 @@ LIES = [
 CHEAP = (
     *("immutable", "unknown_option", "quadratic", "below_zero", "determinism", "result", "counts"),
     *("status", "iteration_limit", "evaluation_limit", "callback", "stop", "bounds"),
-    *("constraints", "nonfinite_start", "needs", "in_graph"),
+    *("bounded_minimum", "constraints", "nonfinite_start", "needs", "in_graph"),
 )
 """Checks that take no time on a solver outside the graph."""
 
@@ -81,7 +82,8 @@ FOLLOWS = {
     "calls-twice": {"result", "counts", "iteration_limit"},
     "calls-never": {"iteration_limit", "stop"},
     "calls-at-start": {"result", "counts", "iteration_limit"},
-    "clips-at-the-end": {"iteration_limit", "stop"},
+    "ignores-bounds": {"bounded_minimum"},
+    "clips-at-the-end": {"bounded_minimum", "iteration_limit", "stop"},
     "raises-at-nan": {"nonfinite_start", "stop"},
     "not-saved": {"immutable"},
 }

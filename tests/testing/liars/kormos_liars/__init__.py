@@ -76,6 +76,7 @@ def kormos_solvers():
         _graph("greedy", "Greedy"),
         _host("ignores-bounds", "Honest", supports=_STOP | {"bounds"}),
         _host("clips-at-the-end", "ClipsAtTheEnd", supports=_STOP | {"bounds"}),
+        _host("stays-at-the-start", "StaysAtTheStart", supports=_STOP | {"bounds"}),
         _host("ignores-constraints", "Honest", supports=_STOP | {"constraints"}),
         _host("skips-start", "SkipsStart"),
         _host("raises-at-nan", "RaisesAtNaN"),

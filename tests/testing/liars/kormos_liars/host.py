@@ -329,6 +329,15 @@ class ClipsAtTheEnd(Honest):
         return ended(x, objective.value(x), outcome.status, 1)
 
 
+class StaysAtTheStart(Honest):
+    """Break no bound by not moving."""
+
+    def minimize(self, objective, x0, *, maxiter, callback):
+        if objective.bounds is None:
+            return super().minimize(objective, x0, maxiter=maxiter, callback=callback)
+        return ended(x0, objective.value(x0), Status.STAGNATED, 0)
+
+
 class SkipsStart(Honest):
     """Begin beside the start, and never see what is there."""
 
