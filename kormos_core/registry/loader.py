@@ -155,8 +155,9 @@ def _load(entry_point: EntryPoint, settings: PluginSettings) -> Plugin:
         skipped=tuple(spec for spec in solvers if spec.api_version > API_VERSION),
         hvps=tuple(spec for spec in hvps if spec.api_version <= API_VERSION),
         problems=tuple(spec for spec in problems if spec.api_version <= API_VERSION),
-        skipped_others=tuple(
-            spec for spec in (*hvps, *problems) if spec.api_version > API_VERSION
+        skipped_others=(
+            *(spec for spec in hvps if spec.api_version > API_VERSION),
+            *(spec for spec in problems if spec.api_version > API_VERSION),
         ),
     )
 
