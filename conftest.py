@@ -26,12 +26,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out files of other backends."""
-    if not (collection_path.name.startswith("test_") and collection_path.suffix == ".py"):
-        return None
-    marked = _MARK.search(collection_path.read_text(encoding="utf-8"))
-    backends = re.findall(r"\w+", marked.group(1)) if marked else ["tensorflow"]
-    return None if _BACKEND in backends else True
+    """Leave out files of other backends, and folders with none but such."""
+    if collection_path.is_dir():
+        files = collection_path.rglob("test_*.py")
+        return None if _BACKEND == "tensorflow" or any(map(_is_meant, files)) else True
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return None if not is_test or _is_meant(collection_path) else True
+
+
+def _is_meant(file: Path) -> bool:
+    marked = _MARK.search(file.read_text(encoding="utf-8"))
+    return _BACKEND in (re.findall(r"\w+", marked.group(1)) if marked else ["tensorflow"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
