@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from overhead import linear, mlp, softmax
+from cases import linear, mlp, softmax
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +28,7 @@ from kormos_core.data import adapt
 from kormos_core.objective import HVP_KINDS, Settings, build_objective
 
 if TYPE_CHECKING:
-    from overhead import Case
+    from cases import Case
 
     from kormos_core.objective import ModelObjective
 

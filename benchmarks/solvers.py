@@ -30,7 +30,8 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 import tensorflow_probability as tfp
-from overhead import bare_function, linear, mlp, softmax, time_bare
+from cases import linear, mlp, softmax
+from overhead import bare_function, time_bare
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +40,7 @@ import kormos
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from overhead import Case
+    from cases import Case
 
 GAPS = (1e-5, 1e-8)
 LIMITS = {True: 20, False: 500}  # iterations, with Hessian products and without
