@@ -187,7 +187,6 @@ class Slices:
         Inputs
             The slice.
         """
-
         first = keras.ops.convert_to_tensor(start, "int32")  # JAX wants indices of one dtype
 
         def part(leaf: Any) -> Any:
