@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from models import ZOO, floatx, make
 from oracles import (
+    KERAS,
     differences,
     naive_value_and_grad,
     objective_of,
@@ -15,6 +16,8 @@ from oracles import (
     state_of,
     study,
 )
+
+pytestmark = pytest.mark.backends("tensorflow", "jax")
 
 ROUNDING = 1e-12  # sums of some hundred float64 terms in another order
 BATCHES = 1e-10  # law 1's own figure
@@ -45,8 +48,8 @@ def test_value_and_gradient_are_those_of_a_naive_full_batch(name):
 
     f, g = zoo.whole.value_and_grad(zoo.x)
 
-    assert f == pytest.approx(expected_f, rel=ROUNDING)
-    assert relative(g, expected_g) < ROUNDING
+    assert f == pytest.approx(expected_f, rel=KERAS)
+    assert relative(g, expected_g) < KERAS
 
 
 @pytest.mark.parametrize("name", BY_SAMPLE)
@@ -169,7 +172,7 @@ def test_the_value_is_what_evaluate_reports(name, batch_size):
         )
 
     layout.write(before)
-    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(logs["loss"], rel=BATCHES)
+    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(logs["loss"], rel=max(BATCHES, KERAS))
 
 
 @pytest.mark.parametrize("name", ["dense", "convolution", "layer_normalization", "two_in_two_out"])
