@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kormos_core.objective import ModelObjective, Statistics
 
 # Keras's own digits: means and such are float32 on all backends but TensorFlow.
-KERAS = 1e-12 if keras.config.backend() == "tensorflow" else 1e-6
+KERAS = 1e-12 if keras.config.backend() == "tensorflow" else 1e-5
 RAGGED = 5  # of 13 samples: two full batches and one of three
 
 
@@ -147,7 +147,7 @@ def _on_jax(loss: Callable[[], Any], variables: list[keras.Variable]) -> tuple[A
         with keras.StatelessScope(state_mapping=list(pairs), collect_losses=True):
             return loss()
 
-    return jax.value_and_grad(function)([variable.value for variable in variables])
+    return jax.jit(jax.value_and_grad(function))([variable.value for variable in variables])
 
 
 _NAIVE = {"tensorflow": _on_tensorflow, "jax": _on_jax}

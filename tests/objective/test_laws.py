@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from models import ZOO, floatx, make
@@ -23,7 +24,24 @@ ROUNDING = 1e-12  # sums of some hundred float64 terms in another order
 BATCHES = 1e-10  # law 1's own figure
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
 
-ALL = sorted(ZOO)
+# Not all on other backends, where time is short and the laws are kept by the same code.
+ELSEWHERE = {
+    "added_mean",
+    "attention",
+    "batch_normalization",
+    "convolution",
+    "dense",
+    "frozen_layer",
+    "gru",
+    "layer_normalization",
+    "masked_tokens",
+    "own_mean_loss",
+    "own_sum_loss",
+    "two_in_two_out",
+}
+ON_TENSORFLOW = keras.config.backend() == "tensorflow"
+
+ALL = [name for name in sorted(ZOO) if ON_TENSORFLOW or name in ELSEWHERE]
 BY_SAMPLE = [name for name in ALL if name != "batch_normalization"]
 # What makes their products is traced for seconds, and they go through slices as others do.
 TRACED_LONG = ["group_normalization", "lstm", "masked_then_pooled", "simple_rnn"]
@@ -39,6 +57,7 @@ EVALUATED = [
     "shared_layer",
     "two_in_two_out",
 ]
+EVALUATED = [name for name in EVALUATED if name in ALL]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -157,7 +176,7 @@ def test_the_hessian_product_is_linear(name):
         # with fewer at a time Keras's own mean over batches is right for plain means only
         ("dense", 5),
         ("convolution", 5),
-        ("subclassed", 5),
+        *([("subclassed", 5)] if ON_TENSORFLOW else []),
     ],
 )
 def test_the_value_is_what_evaluate_reports(name, batch_size):
