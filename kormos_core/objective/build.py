@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import keras
 
+from kormos_core.backends import current_backend
 from kormos_core.errors import (
     DataError,
     KormosError,
@@ -228,7 +229,8 @@ def build_objective(
     if plan is None:
         plan = make_plan(model, first, single=single, training=settings.training)
     entry = _CACHE.get(model, settings, ranks, plan)
-    precision = _precision(model, loss_dtype)
+    rounds = settings.eager and current_backend().rounds_float64
+    precision = "float32" if rounds else _precision(model, loss_dtype)
     warn_of_half(model, precision)
     objective = ModelObjective(
         entry.program,
@@ -268,7 +270,8 @@ def _build_variables(model: keras.Model, first: Batch) -> str:
         raise
     except Exception as error:
         raise unusable(model, first.arrays, error) from error
-    dtypes = {keras.backend.standardize_dtype(loss.dtype)}
+    mended = current_backend().rounds_float64 and compute_dtypes(model) == {"float64"}
+    dtypes = {"float64" if mended else keras.backend.standardize_dtype(loss.dtype)}
     dtypes |= {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
     dtype = min(dtypes)  # the narrowest: "float32" comes before "float64"
     if float_dtype(model) == "float64" and dtype != "float64":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
 import keras
+import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.objective.noise import seeds_of_batch
@@ -29,11 +30,14 @@ class Inputs(NamedTuple):
         States of the seed generators.
     totals : tensor or None
         Denominators of the whole data.
+    others : tuple of tensor
+        Values of variables that nothing trains, where they must be passed.
     """
 
     arrays: tuple[Any, Any, Any]
     seeds: tuple[Any, ...]
     totals: Any
+    others: tuple[Any, ...] = ()
 
 
 class Data(NamedTuple):
@@ -47,11 +51,14 @@ class Data(NamedTuple):
         States of the seed generators for the first batch.
     totals : tensor or None
         Denominators of the whole data.
+    others : tuple of tensor
+        Values of variables that nothing trains, where they must be passed.
     """
 
     source: Any
     seeds: tuple[Any, ...]
     totals: Any
+    others: tuple[Any, ...] = ()
 
 
 Step: TypeAlias = Callable[[list[Any], Inputs, Any], list[Any]]
@@ -118,14 +125,14 @@ class Whole:
     ) -> tuple[list[Any], Any]:
         """Take `step` from `state` with the one batch of `data`; `mean` makes no difference."""
         del mean
-        return step(state, Inputs(data.source, data.seeds, data.totals), 1.0), 1.0
+        return step(state, Inputs(*data), 1.0), 1.0
 
     def total(
         self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
     ) -> list[Any]:
         """Evaluate the one batch of `data`; `zeros` and `mean` make no difference."""
         del zeros, mean
-        return evaluate(Inputs(data.source, data.seeds, data.totals))
+        return evaluate(Inputs(*data))
 
 
 @final
@@ -186,15 +193,16 @@ class Slices:
         Inputs
             The slice.
         """
+        first = keras.ops.convert_to_tensor(start, "int32")  # JAX wants indices of one dtype
 
         def part(leaf: Any) -> Any:
             if leaf is None:
                 return None
-            begin = (start, *(0 for _ in leaf.shape[1:]))
+            begin = (first, *(np.int32(0) for _ in leaf.shape[1:]))
             return keras.ops.slice(leaf, begin, (length, *leaf.shape[1:]))
 
         arrays = keras.tree.map_structure(part, data.source)
-        return Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals)
+        return Inputs(arrays, seeds_of_batch(data.seeds, index), *data[2:])
 
 
 @final
@@ -233,7 +241,7 @@ class Stream:
             leaves = iter(batch)
             arrays = self.pack([next(leaves) if here else None for here in self.present])
             length = keras.ops.cast(keras.ops.shape(batch[0])[0], "float64")
-            inputs = Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals)
+            inputs = Inputs(arrays, seeds_of_batch(data.seeds, index), *data[2:])
             return (index + 1, samples + length, *step(inner, inputs, length if mean else 1.0))
 
         start = (
