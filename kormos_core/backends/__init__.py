@@ -19,7 +19,10 @@ from kormos_core.errors import UnsupportedError
 
 __all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product", "current_backend"]
 
-_MODULES = {"tensorflow": "kormos_core.backends.tensorflow"}
+_MODULES = {
+    "tensorflow": "kormos_core.backends.tensorflow",
+    "torch": "kormos_core.backends.torch",
+}
 
 
 @functools.cache
