@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 import models
 import numpy as np
-import tensorflow as tf
 
+from kormos_core.backends import current_backend
 from kormos_core.data import adapt
 from kormos_core.errors import CurvatureWarning
 from kormos_core.objective import Layout, Settings, build_objective
 from kormos_core.objective.curvature import gradient_difference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from models import Case
 
     from kormos_core.objective import ModelObjective, Statistics
@@ -97,7 +99,7 @@ def tensors(structure: Any, dtype: str = "float64") -> Any:
     def convert(leaf: Any) -> Any:
         if leaf is None:
             return None
-        return tf.constant(leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf)
+        return keras.ops.convert_to_tensor(leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf)
 
     return keras.tree.map_structure(convert, structure)
 
@@ -114,14 +116,37 @@ def naive_value_and_grad(
     Layout.of(model.trainable_variables).write(x)
     inputs, y, weight = (tensors(part, dtype) for part in (case.x, case.y, case.sample_weight))
     mode = {"training": training} if "training" in inspect.signature(model.call).parameters else {}
-    with models.floatx(dtype), tf.GradientTape() as tape:
+
+    def loss() -> Any:
         y_pred = model(inputs, **mode)
-        f = model.compute_loss(x=inputs, y=y, y_pred=y_pred, sample_weight=weight)
-    variables = [variable.value for variable in model.trainable_variables]
-    parts = tape.gradient(f, variables, unconnected_gradients="zero")
+        return model.compute_loss(x=inputs, y=y, y_pred=y_pred, sample_weight=weight)
+
+    with models.floatx(dtype), current_backend().computing_in(dtype):
+        f, parts = _DIFFERENTIATE[keras.config.backend()](loss, model.trainable_variables)
     for variable, value in zip(model.variables, before, strict=True):
         variable.assign(value)
-    return float(f), np.concatenate([np.ravel(tf.convert_to_tensor(part)) for part in parts])
+    return float(f), np.concatenate([np.ravel(keras.ops.convert_to_numpy(g)) for g in parts])
+
+
+def _tensorflow_gradients(loss: Callable[[], Any], variables: Any) -> tuple[Any, list[Any]]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        f = loss()
+    sources = [variable.value for variable in variables]
+    parts = tape.gradient(f, sources, unconnected_gradients="zero")
+    return f, [tf.convert_to_tensor(part) for part in parts]
+
+
+def _torch_gradients(loss: Callable[[], Any], variables: Any) -> tuple[Any, list[Any]]:
+    import torch
+
+    f = loss()
+    sources = [variable.value for variable in variables]
+    return f.detach(), list(torch.autograd.grad(f, sources, materialize_grads=True))
+
+
+_DIFFERENTIATE = {"tensorflow": _tensorflow_gradients, "torch": _torch_gradients}
 
 
 def value_of(variable: keras.Variable) -> np.ndarray:

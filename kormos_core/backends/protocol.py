@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -65,6 +66,24 @@ class Backend(Protocol):
 
     def to_device(self, array: Any) -> Any:
         """Put `array` on the device as a tensor of the same dtype."""
+        ...
+
+    def computing_in(self, dtype: str) -> AbstractContextManager[None]:
+        """Enter a scope where `keras.ops` round float64 tensors to nothing less.
+
+        What was compiled is in the scope of ``"float64"`` from the outset.
+
+        Parameters
+        ----------
+        dtype : str
+            The narrowest dtype that is wanted; the scope is for ``"float64"``, and any other
+            one suspends it.
+
+        Returns
+        -------
+        context manager
+            The scope.
+        """
         ...
 
     def compile(
@@ -227,7 +246,8 @@ class Backend(Protocol):
         initial : structure of tensor
             The state before the first.
         function : callable
-            ``state = function(state, number)`` with an int32 scalar; traceable.
+            ``state = function(state, number)`` with an int32 scalar, or an int where the
+            loop is Python's; traceable.
 
         Returns
         -------

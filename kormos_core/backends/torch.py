@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
@@ -19,6 +20,8 @@ import keras
 import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from kormos_core.errors import KormosError, UnsupportedError
 
@@ -30,6 +33,47 @@ if TYPE_CHECKING:
     from kormos_core.backends.protocol import BatchFunction, Forward, Product
 
 __all__ = ["BACKEND", "TorchBackend"]
+
+
+_WIDE: ContextVar[bool] = ContextVar("wide", default=False)
+"""Whether float64 stays float64."""
+
+
+@final
+class _Wide(TorchFunctionMode):
+    """Leave float64 tensors as they are where Keras rounds them to float32.
+
+    On torch Keras's rules of promotion know no float64: matrix products, means, maxima and
+    other operations cast float64 operands to float32 first.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func` of `args` and `kwargs`, or leave a cast out; `types` do not matter."""
+        del types
+        kwargs = kwargs or {}
+        if _WIDE.get() and args:
+            wide = isinstance(args[0], float) or getattr(args[0], "dtype", None) is torch.float64
+            if func is torch.Tensor.to and wide and args[1:] == (torch.float32,):
+                return args[0]
+            if wide and kwargs.get("dtype") is torch.float32:
+                kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _computing_in(dtype: str) -> Iterator[None]:
+    wide = dtype == "float64"
+    if wide == _WIDE.get():
+        yield
+        return
+    before = _WIDE.set(wide)
+    try:
+        with _Wide() if wide else contextlib.nullcontext():
+            yield
+    finally:
+        _WIDE.reset(before)
 
 
 def _leaf(x: torch.Tensor) -> torch.Tensor:
@@ -61,6 +105,11 @@ def _pull_all(
     )
 
 
+def _twice_differentiable() -> contextlib.AbstractContextManager[None]:
+    """Take attention step by step: what does it in one has first derivatives only."""
+    return sdpa_kernel(SDPBackend.MATH)  # type: ignore[no-any-return]
+
+
 def _value_and_grad(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
     with torch.enable_grad():
         z = _leaf(x)
@@ -73,7 +122,7 @@ def _value_and_grad(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
 
 def _reverse_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
     # The gradient is recorded once; a product is one sweep back through the record.
-    with torch.enable_grad():
+    with torch.enable_grad(), _twice_differentiable():
         z = _leaf(x)
         f = function(z)
         g = _pull([f], z, [torch.ones_like(f)], record=True)
@@ -82,7 +131,12 @@ def _reverse_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
 
 def _forward_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
     slope = torch.func.grad(function)
-    return lambda v: torch.func.jvp(slope, (x,), (v,))[1]
+
+    def product(v: Any) -> Any:
+        with _twice_differentiable():
+            return torch.func.jvp(slope, (x,), (v,))[1]
+
+    return product
 
 
 @contextlib.contextmanager
@@ -133,7 +187,8 @@ def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
 def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
     # The product is the derivative of that with the transpose, which is linear in its
     # vector, whatever that is: both are recorded once, for all directions.
-    y, pull = _vjp(function, x)
+    with _twice_differentiable():
+        y, pull = _vjp(function, x)
     return y, _vjp(pull, torch.zeros_like(y))[1]
 
 
@@ -199,8 +254,13 @@ class _Compiled:
 
 
 def _prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable[..., Any]:
-    ready = _Compiled(function) if jit and not eager else functools.partial(function)
-    return torch.no_grad()(ready)  # type: ignore[no-any-return]
+    ready = _Compiled(function) if jit and not eager else function
+
+    def call(*arguments: Any) -> Any:
+        with torch.no_grad(), _computing_in("float64"):
+            return ready(*arguments)
+
+    return call
 
 
 @final
@@ -226,6 +286,10 @@ class TorchBackend:
     def to_device(self, array: Any) -> torch.Tensor:
         """Put `array` on the device as a tensor of the same dtype."""
         return keras.ops.convert_to_tensor(array)
+
+    def computing_in(self, dtype: str) -> contextlib.AbstractContextManager[None]:
+        """Enter a scope where Keras rounds no float64, if that is the `dtype`."""
+        return _computing_in(dtype)
 
     def compile(
         self, function: Callable[..., Any], *, jit: bool, eager: bool
@@ -295,7 +359,7 @@ class TorchBackend:
 
     def gauss_newton(self, forward: Forward, x: Any) -> Product:
         """Return the generalized Gauss-Newton product of `forward` at `x`."""
-        with torch.enable_grad():
+        with torch.enable_grad(), _twice_differentiable():
             z = _leaf(x)
             outputs, head = forward(z)
             duals = [torch.zeros_like(output, requires_grad=True) for output in outputs]

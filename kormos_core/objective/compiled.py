@@ -71,6 +71,8 @@ def compile_on_graph(
             return compiled(data, *arguments)
         except Exception as error:
             if batch.faults:  # what was raised within, and not the backend's wrapping of it
+                if batch.faults[0] is error:
+                    raise
                 raise batch.faults[0] from error
             if isinstance(error, KormosError) or not is_foreign(error, eager=eager):
                 raise

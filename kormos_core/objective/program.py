@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -24,6 +25,7 @@ from kormos_core.objective.layers import compute_dtypes
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.losses import output_losses
 from kormos_core.objective.noise import seed_variables
+from kormos_core.objective.precision import narrowest_dtype
 from kormos_core.objective.scale import scaled_slope, scaled_up, with_fallback
 from kormos_core.objective.squares import computes_residuals, mean_of_squares, residuals_of
 from kormos_core.objective.terms import (
@@ -34,7 +36,7 @@ from kormos_core.objective.terms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -96,6 +98,7 @@ class Program:
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
         self._underflows = "float16" in compute_dtypes(model)
+        self._narrowest = narrowest_dtype(model)
 
     @property
     def model(self) -> keras.Model:
@@ -106,9 +109,10 @@ class Program:
             raise NotBuiltError(message)
         return model
 
+    @contextmanager
     def scope(
         self, x: Any, inputs: Inputs, states: Iterable[tuple[keras.Variable, Any]] = ()
-    ) -> keras.StatelessScope:
+    ) -> Iterator[keras.StatelessScope]:
         """Enter the model with other values than its variables hold.
 
         Parameters
@@ -120,14 +124,16 @@ class Program:
         states : iterable of (keras.Variable, tensor)
             Values of further variables.
 
-        Returns
-        -------
+        Yields
+        ------
         keras.StatelessScope
             The scope; it collects updates instead of making them.
         """
-        mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
-        mapping += list(zip(self.seeds, inputs.seeds, strict=True))
-        return keras.StatelessScope(state_mapping=[*mapping, *states], collect_losses=True)
+        with current_backend().computing_in(self._narrowest):
+            mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
+            mapping += [*zip(self.seeds, inputs.seeds, strict=True), *states]
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+                yield scope
 
     def loss(self, x: Any, inputs: Inputs) -> Any:
         """Return the part of the loss that a batch gives; traceable.

@@ -21,6 +21,8 @@ from kormos_core.errors import (
 )
 from kormos_core.objective import Settings, build_objective, forget_programs
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 BATCHES = 1e-10  # law 1's own figure
 
 

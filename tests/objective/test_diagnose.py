@@ -9,6 +9,8 @@ from oracles import RAGGED, objective_of, point_of
 
 from kormos_core.objective.diagnose import blame_batch
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 SPOILED = 7  # a sample of the second batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from models import ZOO, floatx, make
@@ -16,8 +17,11 @@ from oracles import (
     study,
 )
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 ROUNDING = 1e-12  # sums of some hundred float64 terms in another order
 BATCHES = 1e-10  # law 1's own figure
+KERAS_OWN = {"torch": 1e-6}  # there `evaluate` multiplies matrices in float32
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
 
 ALL = sorted(ZOO)
@@ -169,7 +173,9 @@ def test_the_value_is_what_evaluate_reports(name, batch_size):
         )
 
     layout.write(before)
-    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(logs["loss"], rel=BATCHES)
+    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(
+        logs["loss"], rel=KERAS_OWN.get(keras.config.backend(), BATCHES)
+    )
 
 
 @pytest.mark.parametrize("name", ["dense", "convolution", "layer_normalization", "two_in_two_out"])

@@ -29,6 +29,8 @@ from kormos_core.errors import CurvatureWarning, MemoryLimitError, UnsupportedEr
 from kormos_core.objective import FunctionObjective, Numerics, residuals
 from kormos_core.objective.rows import BY_SAMPLES, DENSE
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 X, Y = normal(SAMPLES, 3), normal(SAMPLES, 2, seed=1)
 EACH = {"rtol": 1e-9, "atol": 1e-14}  # of residuals, which are differences
 

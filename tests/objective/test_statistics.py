@@ -7,6 +7,8 @@ from keras import layers, ops
 from models import SAMPLES, Case, floatx, make, normal, regression, two_in_two_out
 from oracles import RAGGED, objective_of, point_of, state_of, value_of
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 ROUNDING = 1e-12  # of averages in float64
 
 
