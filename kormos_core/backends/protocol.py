@@ -86,6 +86,21 @@ class Backend(Protocol):
         """
         ...
 
+    def seeded(self, seeds: tuple[Any, ...]) -> AbstractContextManager[None]:
+        """Enter a scope where noise is a function of seeds alone.
+
+        Parameters
+        ----------
+        seeds : tuple of tensor, shape (2,)
+            States of the seed generators, which the model has been given already.
+
+        Returns
+        -------
+        context manager
+            The scope; without seeds nothing is drawn.
+        """
+        ...
+
     def compile(
         self, function: Callable[..., Any], *, jit: bool, eager: bool
     ) -> Callable[..., Any]:

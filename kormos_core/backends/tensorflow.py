@@ -157,6 +157,11 @@ class TensorFlowBackend:
         del dtype
         return nullcontext()
 
+    def seeded(self, seeds: tuple[Any, ...]) -> nullcontext[None]:
+        """Enter a scope of nothing: noise is drawn by the `seeds` here."""
+        del seeds
+        return nullcontext()
+
     def compile(
         self, function: Callable[..., Any], *, jit: bool, eager: bool
     ) -> Callable[..., Any]:

@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND", "TorchBackend"]
 
 
-_WIDE: ContextVar[bool] = ContextVar("wide", default=False)
-"""Whether float64 stays float64."""
-
-
 @final
 class _Wide(TorchFunctionMode):
     """Leave float64 tensors as they are where Keras rounds them to float32.
@@ -47,13 +43,15 @@ class _Wide(TorchFunctionMode):
     other operations cast float64 operands to float32 first.
     """
 
+    wide = True
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Call `func` of `args` and `kwargs`, or leave a cast out; `types` do not matter."""
         del types
         kwargs = kwargs or {}
-        if _WIDE.get() and args:
+        if self.wide and args:
             wide = isinstance(args[0], float) or getattr(args[0], "dtype", None) is torch.float64
             if func is torch.Tensor.to and wide and args[1:] == (torch.float32,):
                 return args[0]
@@ -62,18 +60,29 @@ class _Wide(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+_MODE: ContextVar[_Wide | None] = ContextVar("mode", default=None)
+
+
 @contextlib.contextmanager
 def _computing_in(dtype: str) -> Iterator[None]:
-    wide = dtype == "float64"
-    if wide == _WIDE.get():
-        yield
-        return
-    before = _WIDE.set(wide)
-    try:
-        with _Wide() if wide else contextlib.nullcontext():
+    wide, mode = dtype == "float64", _MODE.get()
+    if mode is None:
+        if wide:
+            mode = _Wide()
+            before = _MODE.set(mode)
+            try:
+                with mode:
+                    yield
+            finally:
+                _MODE.reset(before)
+        else:
             yield
+        return
+    mode.wide, was = wide, mode.wide
+    try:
+        yield
     finally:
-        _WIDE.reset(before)
+        mode.wide = was
 
 
 def _leaf(x: torch.Tensor) -> torch.Tensor:
@@ -254,13 +263,12 @@ class _Compiled:
 
 
 def _prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable[..., Any]:
-    ready = _Compiled(function) if jit and not eager else function
+    def exactly(*arguments: Any) -> Any:
+        with _computing_in("float64"):
+            return function(*arguments)
 
-    def call(*arguments: Any) -> Any:
-        with torch.no_grad(), _computing_in("float64"):
-            return ready(*arguments)
-
-    return call
+    ready = _Compiled(exactly) if jit and not eager else exactly
+    return torch.no_grad()(ready)  # type: ignore[no-any-return]
 
 
 @final
@@ -290,6 +298,19 @@ class TorchBackend:
     def computing_in(self, dtype: str) -> contextlib.AbstractContextManager[None]:
         """Enter a scope where Keras rounds no float64, if that is the `dtype`."""
         return _computing_in(dtype)
+
+    @contextlib.contextmanager
+    def seeded(self, seeds: tuple[Any, ...]) -> Iterator[None]:
+        """Let what torch draws without a generator be a function of `seeds`."""
+        if not seeds:
+            yield
+            return
+        devices = [torch.accelerator.current_device_index()] if self.has_accelerator else []
+        words = [int(word) for state in seeds for word in state.tolist()]
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(int(np.random.SeedSequence([w % 2**32 for w in words])
+                .generate_state(1, np.uint64)[0] >> 1))
+            yield
 
     def compile(
         self, function: Callable[..., Any], *, jit: bool, eager: bool

@@ -129,7 +129,8 @@ class Program:
         keras.StatelessScope
             The scope; it collects updates instead of making them.
         """
-        with current_backend().computing_in(self._narrowest):
+        backend = current_backend()
+        with backend.computing_in(self._narrowest), backend.seeded(inputs.seeds):
             mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
             mapping += [*zip(self.seeds, inputs.seeds, strict=True), *states]
             with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
