@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
@@ -27,6 +28,7 @@ from kormos_core.errors import KormosError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
 
     from numpy.typing import NDArray
 
@@ -36,11 +38,12 @@ __all__ = ["BACKEND", "TorchBackend"]
 
 
 @final
-class _Wide(TorchFunctionMode):
-    """Leave float64 tensors as they are where Keras rounds them to float32.
+class _AsElsewhere(TorchFunctionMode):
+    """Let `keras.ops` do on torch what they do on other backends.
 
-    On torch Keras's rules of promotion know no float64: matrix products, means, maxima and
-    other operations cast float64 operands to float32 first.
+    Keras's rules of promotion know no float64 on torch: matrix products, means, maxima and
+    other operations round float64 to float32 first, which is left out where `wide` is set;
+    what is cast by name stays cast. And a matrix that is not positive definite has a Cholesky factor of NaNs.
     """
 
     wide = True
@@ -48,19 +51,33 @@ class _Wide(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Call `func` of `args` and `kwargs`, or leave a cast out; `types` do not matter."""
+        """Call `func` of `args` and `kwargs`, or what it should be; `types` do not matter."""
         del types
         kwargs = kwargs or {}
-        if self.wide and args:
-            wide = isinstance(args[0], float) or getattr(args[0], "dtype", None) is torch.float64
-            if func is torch.Tensor.to and wide and args[1:] == (torch.float32,):
-                return args[0]
-            if wide and kwargs.get("dtype") is torch.float32:
+        cast = func is torch.Tensor.to and args[1:] == (torch.float32,)
+        if self.wide and (cast or kwargs.get("dtype") is torch.float32):
+            first = args[0] if args else None
+            is_wide = isinstance(first, float) or getattr(first, "dtype", 0) is torch.float64
+            if is_wide and not _asked_for(inspect.currentframe()):
+                if cast:
+                    return first
                 kwargs = {**kwargs, "dtype": torch.float64}
+        if func is torch.linalg.cholesky:
+            factor, failed = torch.linalg.cholesky_ex(*args, **kwargs)
+            return torch.where((failed == 0)[..., None, None], factor, torch.nan)
         return func(*args, **kwargs)
 
 
-_MODE: ContextVar[_Wide | None] = ContextVar("mode", default=None)
+def _asked_for(frame: FrameType | None) -> bool:
+    """Tell whether a tensor is cast by name, and not within another function of Keras."""
+    name = "cast"
+    frame = frame and frame.f_back
+    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "keras":
+        name, frame = frame.f_code.co_name, frame.f_back
+    return name in {"cast", "convert_to_tensor"}
+
+
+_MODE: ContextVar[_AsElsewhere | None] = ContextVar("mode", default=None)
 
 
 @contextlib.contextmanager
@@ -68,7 +85,7 @@ def _computing_in(dtype: str) -> Iterator[None]:
     wide, mode = dtype == "float64", _MODE.get()
     if mode is None:
         if wide:
-            mode = _Wide()
+            mode = _AsElsewhere()
             before = _MODE.set(mode)
             try:
                 with mode:

@@ -17,8 +17,6 @@ from kormos_core.objective import (
 )
 from kormos_core.protocols import Bounds
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
-
 INF = np.inf
 
 

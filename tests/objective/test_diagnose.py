@@ -137,6 +137,7 @@ def test_a_loss_is_blamed_where_all_layers_are_finite():
     assert found == "all layers' outputs are finite, so it arises in the loss itself"
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_gradient_is_blamed_where_the_loss_is_finite():
     def root(x):
         return ops.sqrt(ops.relu(x))

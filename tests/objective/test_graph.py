@@ -7,7 +7,6 @@ import math
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from models import SAMPLES, Case, floatx, make, normal, regression
 from oracles import RAGGED, objective_of, point_of, quiet_hvp, relative, study
 
@@ -24,7 +23,7 @@ MODELS = ["dense", "masked_tokens", "two_in_two_out", "masked_and_plain", "own_s
 def evaluate(objective, x):
     """Evaluate in the graph what the host face evaluates."""
     function = objective.compile(lambda graph, x: graph.value_and_grad(x), "value and gradient")
-    f, g = function(tf.constant(x))
+    f, g = function(ops.convert_to_tensor(x))
     return float(f), np.array(g)
 
 
@@ -32,7 +31,7 @@ def multiply(objective, x, v, **how):
     function = objective.compile(
         lambda graph, x, v: graph.hvp_at(x, **how)(v), ("product", *how.items())
     )
-    return np.array(function(tf.constant(x), tf.constant(v)))
+    return np.array(function(ops.convert_to_tensor(x), ops.convert_to_tensor(v)))
 
 
 def streamed(case: Case, batch_size: int = RAGGED):
@@ -209,7 +208,7 @@ def test_many_products_at_one_point_share_a_record():
         return keras.ops.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, product(v)), start)
 
     x = np.array([0.1, 0.2, 0.3])
-    _, v = objective.compile(function, "power")(tf.constant(x))
+    _, v = objective.compile(function, "power")(ops.convert_to_tensor(x))
 
     assert np.array(v) == pytest.approx((12 * x**2) ** 3 * x, rel=ROUNDING)
     assert len(traces) <= 2  # XLA may trace once more
@@ -263,7 +262,7 @@ def test_what_is_compiled_serves_the_next_fit_with_other_data(float64):
 
 def test_a_search_over_options_keeps_only_the_latest_functions():
     objective = FunctionObjective(lambda x: keras.ops.sum(x**2), 1)
-    x = tf.constant([2.0], "float64")
+    x = ops.convert_to_tensor([2.0], "float64")
 
     for number in range(MOST_KEPT + 3):
         objective.compile(lambda graph, x, n=number: n * graph.value(x), number)(x)

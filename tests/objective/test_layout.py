@@ -8,8 +8,6 @@ from models import make
 
 from kormos_core.objective import Layout
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
-
 
 @pytest.fixture
 def variables(float64):

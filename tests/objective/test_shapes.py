@@ -9,8 +9,6 @@ from oracles import objective_of
 
 from kormos_core.errors import DataError, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
-
 
 def linear(*units, loss="mse"):
     model = keras.Sequential([keras.Input((3,)), *(layers.Dense(unit) for unit in units)])

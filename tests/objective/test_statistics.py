@@ -53,6 +53,7 @@ def test_moving_statistics_do_not_depend_on_what_they_were():
     assert value_of(layer.moving_variance) == pytest.approx(case.x.var(axis=0), rel=ROUNDING)
 
 
+@pytest.mark.backends("tensorflow")
 def test_moving_statistics_of_float32_hold_far_from_zero():
     with floatx("float32"):
         case = normalizing(mean=1e3)
@@ -65,6 +66,7 @@ def test_moving_statistics_of_float32_hold_far_from_zero():
     assert value_of(layer.moving_variance) == pytest.approx(case.x.var(axis=0), rel=1e-3)
 
 
+@pytest.mark.backends("tensorflow")
 def test_after_an_update_inference_gives_the_training_loss_of_one_batch():
     case = make("batch_normalization")
     objective, statistics = objective_of(case)
