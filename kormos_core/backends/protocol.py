@@ -53,11 +53,14 @@ class Backend(Protocol):
         Exact Hessian products by automatic differentiation, the best first.
     jit_errors : tuple of exception types
         What XLA raises where it cannot compile a function.
+    compiles_loops : bool
+        Whether XLA compiles a loop whose length depends on values.
     """
 
     name: str
     hvp_kinds: Mapping[str, Linearize]
     jit_errors: tuple[type[Exception], ...]
+    compiles_loops: bool
 
     @property
     def has_accelerator(self) -> bool:

@@ -136,6 +136,7 @@ class TensorFlowBackend:
             "forward-over-reverse": _forward_over_reverse,
         }
     )
+    compiles_loops = True
     jit_errors = (
         tf.errors.InvalidArgumentError,
         tf.errors.UnimplementedError,

@@ -301,7 +301,8 @@ class TorchBackend:
             "forward-over-reverse": _forward_over_reverse,
         }
     )
-    jit_errors = (UnsupportedError,)
+    jit_errors = ()
+    compiles_loops = False
 
     @property
     def has_accelerator(self) -> bool:
