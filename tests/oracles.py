@@ -12,6 +12,7 @@ import keras
 import models
 import numpy as np
 
+from kormos_core.backends import current_backend
 from kormos_core.data import adapt
 from kormos_core.errors import CurvatureWarning
 from kormos_core.objective import Layout, Settings, build_objective
@@ -122,11 +123,11 @@ def naive_value_and_grad(
         y_pred = model(inputs, **mode)
         return model.compute_loss(x=inputs, y=y, y_pred=y_pred, sample_weight=weight)
 
-    with models.floatx(dtype):
+    with models.floatx(dtype), current_backend().computing_in(dtype):
         f, parts = _NAIVE[keras.config.backend()](loss, model.trainable_variables)
     for variable, value in zip(model.variables, before, strict=True):
         variable.assign(value)
-    return float(f), np.concatenate([np.ravel(part) for part in parts])
+    return float(f), np.concatenate([np.ravel(keras.ops.convert_to_numpy(g)) for g in parts])
 
 
 def _on_tensorflow(loss: Callable[[], Any], variables: list[keras.Variable]) -> tuple[Any, Any]:
@@ -150,7 +151,15 @@ def _on_jax(loss: Callable[[], Any], variables: list[keras.Variable]) -> tuple[A
     return jax.jit(jax.value_and_grad(function))([variable.value for variable in variables])
 
 
-_NAIVE = {"tensorflow": _on_tensorflow, "jax": _on_jax}
+def _on_torch(loss: Callable[[], Any], variables: list[keras.Variable]) -> tuple[Any, Any]:
+    import torch
+
+    f = loss()
+    values = [variable.value for variable in variables]
+    return f.detach(), torch.autograd.grad(f, values, materialize_grads=True)
+
+
+_NAIVE = {"tensorflow": _on_tensorflow, "jax": _on_jax, "torch": _on_torch}
 
 
 def value_of(variable: keras.Variable) -> np.ndarray:

@@ -89,9 +89,25 @@ def batches_of(case: Case, sizes: tuple[int, ...] = (5, 5, 3)) -> list[tuple[np.
     return list(zip(*(np.split(array, np.cumsum(sizes)[:-1]) for array in arrays), strict=True))
 
 
+class _Listed(keras.utils.PyDataset):
+    """Batches in a list."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._batches[index]
+
+
 def dataset(case: Case, sizes: tuple[int, ...] = (5, 5, 3)) -> Any:
     """Give them to the graph, where no batch's size is known."""
     batches = batches_of(case, sizes)
+    if keras.config.backend() != "tensorflow":
+        return _Listed(batches)
     import tensorflow as tf
 
     signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in batches[0])

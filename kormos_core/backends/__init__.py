@@ -22,6 +22,7 @@ __all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product", "curre
 _MODULES = {
     "jax": "kormos_core.backends.jax",
     "tensorflow": "kormos_core.backends.tensorflow",
+    "torch": "kormos_core.backends.torch",
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -59,6 +60,8 @@ class Backend(Protocol):
         unless they are passed to it.
     rounds_float64 : bool
         Whether Keras rounds float64 to float32 there, unless `keep_float64` is asked for.
+    compiles_loops : bool
+        Whether XLA compiles a loop whose length depends on values.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Backend(Protocol):
     needs_jit: bool
     keeps_variables: bool
     rounds_float64: bool
+    compiles_loops: bool
 
     @property
     def has_accelerator(self) -> bool:
@@ -75,6 +79,39 @@ class Backend(Protocol):
 
     def to_device(self, array: Any) -> Any:
         """Put `array` on the device as a tensor of the same dtype."""
+        ...
+
+    def computing_in(self, dtype: str) -> AbstractContextManager[None]:
+        """Enter a scope where `keras.ops` round float64 tensors to nothing less.
+
+        What was compiled is in the scope of ``"float64"`` from the outset.
+
+        Parameters
+        ----------
+        dtype : str
+            The narrowest dtype that is wanted; the scope is for ``"float64"``, and any other
+            one suspends it.
+
+        Returns
+        -------
+        context manager
+            The scope.
+        """
+        ...
+
+    def seeded(self, seeds: tuple[Any, ...]) -> AbstractContextManager[None]:
+        """Enter a scope where noise is a function of seeds alone.
+
+        Parameters
+        ----------
+        seeds : tuple of tensor, shape (2,)
+            States of the seed generators, which the model has been given already.
+
+        Returns
+        -------
+        context manager
+            The scope; without seeds nothing is drawn.
+        """
         ...
 
     def compile(
@@ -270,7 +307,8 @@ class Backend(Protocol):
         initial : structure of tensor
             The state before the first.
         function : callable
-            ``state = function(state, number)`` with an int32 scalar; traceable.
+            ``state = function(state, number)`` with an int32 scalar, or an int where the
+            loop is Python's; traceable.
 
         Returns
         -------

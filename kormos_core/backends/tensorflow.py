@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
@@ -135,6 +136,7 @@ class TensorFlowBackend:
             "forward-over-reverse": _forward_over_reverse,
         }
     )
+    compiles_loops = True
     jit_errors = (
         tf.errors.InvalidArgumentError,
         tf.errors.UnimplementedError,
@@ -153,6 +155,16 @@ class TensorFlowBackend:
     def to_device(self, array: Any) -> tf.Tensor:
         """Put `array` on the device as a tensor of the same dtype."""
         return tf.convert_to_tensor(array)
+
+    def computing_in(self, dtype: str) -> nullcontext[None]:
+        """Enter a scope of nothing, whatever the `dtype`: Keras rounds nothing here."""
+        del dtype
+        return nullcontext()
+
+    def seeded(self, seeds: tuple[Any, ...]) -> nullcontext[None]:
+        """Enter a scope of nothing: noise is drawn by the `seeds` here."""
+        del seeds
+        return nullcontext()
 
     def compile(
         self,

@@ -26,7 +26,12 @@ from kormos_core.objective.layers import compute_dtypes, sublayers
 from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import ModelObjective
-from kormos_core.objective.precision import float_dtype, floatx_scope, warn_of_half
+from kormos_core.objective.precision import (
+    float_dtype,
+    floatx_scope,
+    narrowest_dtype,
+    warn_of_half,
+)
 from kormos_core.objective.probes import few_samples
 from kormos_core.objective.program import Program
 from kormos_core.objective.shapes import check_inputs, check_scalar, check_targets
@@ -215,7 +220,8 @@ def build_objective(
         )
         raise NotCompiledError(message)
     first = next(iter(batches))
-    with floatx_scope(float_dtype(model)):
+    backend = current_backend()
+    with floatx_scope(float_dtype(model)), backend.computing_in(narrowest_dtype(model)):
         loss_dtype = _build_variables(model, first)
     if not model.trainable_variables:
         message = (
@@ -227,7 +233,8 @@ def build_objective(
     ranks = _ranks(first)
     plan = _CACHE.plan(model, settings, ranks, single=single)
     if plan is None:
-        plan = make_plan(model, first, single=single, training=settings.training)
+        with backend.computing_in(narrowest_dtype(model)):
+            plan = make_plan(model, first, single=single, training=settings.training)
     entry = _CACHE.get(model, settings, ranks, plan)
     rounds = settings.eager and current_backend().rounds_float64
     precision = "float32" if rounds else _precision(model, loss_dtype)

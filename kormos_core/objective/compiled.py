@@ -3,17 +3,20 @@
 XLA makes one program of a whole loop. On CPUs that takes seconds to compile, which only
 long solves earn back, and convolutions are far slower there (`benchmarks/jit.py`, whose
 figures docs/performance.md has); so it is asked for by name, as in Keras, where "auto"
-means XLA on accelerators only.
+means XLA on accelerators only. Where a backend compiles no loops, it is the parts of the
+objective that are compiled, where that is asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kormos_core.backends import current_backend
 from kormos_core.data import reason_of
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.faults import is_foreign
+from kormos_core.objective.parts import CompiledParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -62,8 +65,13 @@ def compile_on_graph(
     if full not in cache:
         while len(cache) >= MOST_KEPT:  # the oldest go: a search over options compiles many
             del cache[next(iter(cache))]
+        whole = current_backend().compiles_loops
+        parts = graph if whole or not jit else replace(graph, batch=CompiledParts(graph.batch))
         cache[full] = _with_fallback(
-            _on_data(function, graph), jit=jit, eager=eager, keep=graph.precision == "float64"
+            _on_data(function, parts),
+            jit=whole and jit,
+            eager=eager,
+            keep=graph.precision == "float64",
         )
     compiled, data, batch = cache[full], graph.data, graph.batch
     batch.faults.clear()

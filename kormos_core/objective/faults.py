@@ -98,9 +98,13 @@ def _shapes(arrays: Any) -> str:
     if arrays is None:
         return ""
     shapes = keras.tree.map_structure(
-        lambda leaf: None if leaf is None else f"{leaf.dtype.name}{list(leaf.shape)}", arrays
+        lambda leaf: None if leaf is None else f"{_dtype(leaf)}{list(leaf.shape)}", arrays
     )
     return f"Inputs: {shapes[0]}, targets: {shapes[1]}, sample weights: {shapes[2]}. "
+
+
+def _dtype(leaf: Any) -> str:
+    return str(keras.backend.standardize_dtype(leaf.dtype))
 
 
 def _cure(model: keras.Model, error: Exception) -> str:

@@ -9,7 +9,7 @@ import keras
 
 from kormos_core.errors import NotCompiledError
 
-__all__ = ["compute_loss", "predict"]
+__all__ = ["compute_loss", "own_weights", "predict"]
 
 
 def predict(model: keras.Model, x: Any, *, training: bool) -> Any:
@@ -32,6 +32,24 @@ def predict(model: keras.Model, x: Any, *, training: bool) -> Any:
     if "training" in inspect.signature(model.call).parameters:
         return model(x, training=training)
     return model(x)
+
+
+def own_weights(weight: Any) -> Any:
+    """Return copies of sample weights, as Keras's losses multiply masks into what they get.
+
+    Parameters
+    ----------
+    weight : structure of tensor, or None
+        Sample weights; None leaves allowed.
+
+    Returns
+    -------
+    structure of tensor, or None
+        The copies.
+    """
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else keras.ops.copy(leaf), weight
+    )
 
 
 def compute_loss(
@@ -61,7 +79,8 @@ def compute_loss(
         If there is no loss.
     """
     x, y, weight = arrays
-    arguments: dict[str, Any] = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weight}
+    arguments: dict[str, Any] = {"x": x, "y": y, "y_pred": y_pred}
+    arguments["sample_weight"] = own_weights(weight)
     if "training" in inspect.signature(model.compute_loss).parameters:
         arguments["training"] = training
     overridden = type(model).compute_loss is not keras.Model.compute_loss

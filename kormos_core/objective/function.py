@@ -204,7 +204,8 @@ class FunctionObjective(ResidualFace):
         self, x: NDArray[np.float64], v: NDArray[np.float64], step: float
     ) -> NDArray[np.float64]:
         self.counts.value_and_grad += 1
-        return np.asarray(self._differences(x, (v, np.float64(step))))
+        hv = self._differences(x, (v, np.float64(step)))
+        return np.asarray(keras.ops.convert_to_numpy(hv))
 
     def choose_hvp(self, x: NDArray[np.float64]) -> str:
         """Check Hessian products at ``x``, (n,), and return the kind to use.

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["FrozenNoise", "other_variables", "seed_variables", "seeds_of_batch"]
 
 _STRIDE = 1 << 20  # more draws than any layer makes in one batch
+# Counters of 32 bits wrap around. Multiples of 2**32 over the golden ratio stay as far apart
+# as can be: Knuth, "The Art of Computer Programming", volume 3, section 6.4.
+_NARROW_STRIDE = 0x9E3779B1
 _ADVANCE = 1009  # distance of two fits' draws; a prime, so that strides never meet
 
 
@@ -54,12 +57,18 @@ def seeds_of_batch(first: tuple[Any, ...], index: Any) -> tuple[Any, ...]:
     tuple of tensor, shape (2,)
         The same as `FrozenNoise.for_batch` gives.
     """
-    counter = keras.ops.cast(index, "int64") * _STRIDE
-    return tuple(
-        state
-        + keras.ops.stack([keras.ops.zeros((), state.dtype), keras.ops.cast(counter, state.dtype)])
-        for state in first
-    )
+    ops = keras.ops
+
+    def moved(state: Any) -> Any:
+        counter = ops.cast(index, "int64") * _stride(keras.backend.standardize_dtype(state.dtype))
+        return state + ops.stack([ops.zeros((), state.dtype), ops.cast(counter, state.dtype)])
+
+    return tuple(moved(state) for state in first)
+
+
+def _stride(dtype: str) -> int:
+    """Return the distance of two batches' counters."""
+    return _STRIDE if dtype.endswith("64") else _NARROW_STRIDE
 
 
 @final
@@ -100,6 +109,8 @@ class FrozenNoise:
         """Return the seeds of batch `index`, a tensor of shape (2,) for each generator."""
         backend = current_backend()
         return tuple(
-            backend.to_device(state + np.array([0, _STRIDE * index], state.dtype))
+            backend.to_device(
+                state + np.array([0, index * _stride(str(state.dtype))]).astype(state.dtype)
+            )
             for state in self.states
         )

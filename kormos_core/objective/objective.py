@@ -368,9 +368,11 @@ class ModelObjective(ResidualFace):
     ) -> NDArray[np.float64]:
         self.counts.value_and_grad += 1
         function = self.program.differences
-        return np.asarray(
-            self._sweep(lambda inputs: np.asarray(function(x, (v, np.float64(step), inputs))))
-        )
+
+        def part(inputs: Inputs) -> Any:
+            return keras.ops.convert_to_numpy(function(x, (v, np.float64(step), inputs)))
+
+        return np.asarray(self._sweep(part))
 
     def _sweep(self, evaluate: Callable[[Inputs], Any]) -> Any:
         """Add up the batches' parts, in order."""

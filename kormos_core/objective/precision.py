@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kormos_core.errors import PrecisionWarning
+from kormos_core.objective.layers import compute_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["float_dtype", "floatx_scope", "warn_of_half", "warn_of_tolerances"]
+__all__ = [
+    "float_dtype",
+    "floatx_scope",
+    "narrowest_dtype",
+    "warn_of_half",
+    "warn_of_tolerances",
+]
 
 _HALF = {"float16": 3, "bfloat16": 2}  # digits
 _SINGLE_EPSILON = 1.1920928955078125e-07
@@ -37,6 +44,25 @@ def float_dtype(model: keras.Model) -> str:
     dtypes = {str(variable.dtype) for variable in model.trainable_variables}
     dtypes |= {layer.dtype_policy.variable_dtype for layer in model.layers}
     return "float64" if "float64" in dtypes else keras.config.floatx()
+
+
+def narrowest_dtype(model: keras.Model) -> str:
+    """Return the narrowest dtype that a model asks for: in a layer, a weight or a loss.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model, built and compiled.
+
+    Returns
+    -------
+    {"float64", "float32"}
+        The latter for all that is narrower than float64, too.
+    """
+    dtypes = compute_dtypes(model) | {str(v.dtype) for v in model.trainable_variables}
+    dtypes |= {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
+    floating = {str(dtype) for dtype in dtypes if "float" in str(dtype)}
+    return "float64" if floating == {"float64"} else "float32"
 
 
 @contextmanager

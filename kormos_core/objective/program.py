@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -24,6 +25,7 @@ from kormos_core.objective.layers import compute_dtypes
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.losses import output_losses
 from kormos_core.objective.noise import other_variables, seed_variables
+from kormos_core.objective.precision import narrowest_dtype
 from kormos_core.objective.scale import scaled_slope, scaled_up, with_fallback
 from kormos_core.objective.squares import computes_residuals, mean_of_squares, residuals_of
 from kormos_core.objective.terms import (
@@ -34,7 +36,7 @@ from kormos_core.objective.terms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -97,12 +99,12 @@ class Program:
         self.faults: list[Exception] = []
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
-        dtypes = compute_dtypes(model)
-        self._underflows = "float16" in dtypes
+        self._underflows = "float16" in compute_dtypes(model)
+        self._narrowest = narrowest_dtype(model)
         self.how = {
             "jit": settings.jit,
             "eager": settings.eager,
-            "keep_float64": dtypes == {"float64"},
+            "keep_float64": self._narrowest == "float64",
         }
 
     @property
@@ -118,9 +120,10 @@ class Program:
         """Return what variables hold now that compiled functions do not read themselves."""
         return tuple(keras.ops.convert_to_tensor(variable) for variable in self._others)
 
+    @contextmanager
     def scope(
         self, x: Any, inputs: Inputs, states: Iterable[tuple[keras.Variable, Any]] = ()
-    ) -> keras.StatelessScope:
+    ) -> Iterator[keras.StatelessScope]:
         """Enter the model with other values than its variables hold.
 
         Parameters
@@ -132,16 +135,19 @@ class Program:
         states : iterable of (keras.Variable, tensor)
             Values of further variables.
 
-        Returns
-        -------
+        Yields
+        ------
         keras.StatelessScope
             The scope; it collects updates instead of making them.
         """
-        mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
-        mapping += list(zip(self.seeds, inputs.seeds, strict=True))
-        if inputs.others:
-            mapping += list(zip(self._others, inputs.others, strict=True))
-        return keras.StatelessScope(state_mapping=[*mapping, *states], collect_losses=True)
+        backend = current_backend()
+        with backend.computing_in(self._narrowest), backend.seeded(inputs.seeds):
+            mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
+            mapping += [*zip(self.seeds, inputs.seeds, strict=True), *states]
+            if inputs.others:
+                mapping += list(zip(self._others, inputs.others, strict=True))
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+                yield scope
 
     def loss(self, x: Any, inputs: Inputs) -> Any:
         """Return the part of the loss that a batch gives; traceable.

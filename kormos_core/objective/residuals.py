@@ -112,7 +112,7 @@ class ResidualFace:
         penalized = self._residuals.num_penalized
         observed = scale[: scale.size - penalized]
         return FitStatistics(
-            factor=np.asarray(squares[2]),
+            factor=np.asarray(keras.ops.convert_to_numpy(squares[2])),
             sum_of_squares=2.0 * float(squares[0]),
             num_observations=int(np.count_nonzero(observed)),
             penalized=penalized > 0,
@@ -338,7 +338,8 @@ class Residuals:
 
     def _sweep(self, evaluate: Callable[[Inputs], Any]) -> list[Any]:
         return [
-            keras.tree.map_structure(np.array, evaluate(inputs)) for _, inputs in self._batches()
+            keras.tree.map_structure(keras.ops.convert_to_numpy, evaluate(inputs))
+            for _, inputs in self._batches()
         ]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import keras
 
 from kormos_core.errors import UnsupportedError
-from kormos_core.objective.forward import compute_loss, predict
+from kormos_core.objective.forward import compute_loss, own_weights, predict
 from kormos_core.objective.layers import sublayers
 from kormos_core.objective.losses import check_reductions, output_losses, reduction_of
 from kormos_core.objective.probes import (
@@ -167,11 +167,16 @@ class _Count(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return ones in the shape that a loss over the last axis has."""
-        ones = keras.ops.ones_like(y_pred if len(y_pred.shape) == 1 else y_pred[..., 0])
+        ones = keras.ops.ones_like(_by_entry(y_pred))
         if self._ignored is None:
             return ones
         labels = keras.ops.reshape(y_true, keras.ops.shape(ones))
         return keras.ops.where(keras.ops.equal(labels, self._ignored), 0.0, ones)
+
+
+def _by_entry(y_pred: Any) -> Any:
+    """Return a tensor in the shape that a loss over the last axis has."""
+    return y_pred if len(y_pred.shape) == 1 else y_pred[..., 0]
 
 
 def count_denominators(plan: Plan, arrays: tuple[Any, Any, Any], y_pred: Any) -> Any:
@@ -201,7 +206,7 @@ def count_denominators(plan: Plan, arrays: tuple[Any, Any, Any], y_pred: Any) ->
             continue
         target = output if ignored is None else _of_output(y, index)
         used = _of_output(weight, index) if reduction == "mean_with_sample_weight" else None
-        counts.append(_Count(ignored)(target, output, used))
+        counts.append(_Count(ignored)(target, output, own_weights(used)))
     samples = keras.ops.cast(_num_samples(x), "float64")
     return keras.ops.stack([*counts, samples])
 
@@ -317,16 +322,19 @@ def _main_losses(
         return (keras.ops.cast(total, "float64") - added) * shares[0]
     part = 0.0
     for index in range(len(plan.reductions)):
-        only = (x, y, _only_output(weight, y_pred, index))
+        only = (x, y, _only_output(model, weight, y_pred, index))
         total = compute_loss(model, only, y_pred, training=training)
         part = part + (keras.ops.cast(total, "float64") - added) * shares[index]
     return part
 
 
-def _only_output(weight: Any, y_pred: Any, index: int) -> Any:
-    """Give every output but one the weight zero."""
+def _only_output(model: keras.Model, weight: Any, y_pred: Any, index: int) -> Any:
+    """Give every output but one the weight zero, in a shape that takes a mask in place."""
+    masked = _may_mask(model)
     weights = [
-        _of_output(weight, number) if number == index else keras.ops.zeros(())
-        for number, _ in enumerate(keras.tree.flatten(y_pred))
+        _of_output(weight, number)
+        if number == index
+        else (keras.ops.zeros_like(_by_entry(output)) if masked else keras.ops.zeros(()))
+        for number, output in enumerate(keras.tree.flatten(y_pred))
     ]
     return keras.tree.pack_sequence_as(y_pred, weights)

@@ -8,7 +8,7 @@ from keras import ops
 from kormos_core.backends import current_backend
 from kormos_core.errors import UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ROUNDING = 1e-12
 X = np.array([0.3, -0.7, 1.1])
@@ -139,6 +139,7 @@ def test_a_linear_loss_has_no_curvature(kind):
     assert hv.tolist() == [0.0] * 3
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("size", [3, 7, 2])
 def test_shapes_may_change_from_call_to_call(size):
     traces = []
@@ -157,6 +158,7 @@ def test_shapes_may_change_from_call_to_call(size):
     assert len(traces) == {"tensorflow": 2, "jax": 3}[backend.name]
 
 
+@pytest.mark.backends("tensorflow")
 def test_maps_keep_static_shapes():
     seen = []
 
@@ -172,6 +174,7 @@ def test_maps_keep_static_shapes():
     assert seen == [3, 7, 2]
 
 
+@pytest.mark.backends("tensorflow")
 def test_many_functions_are_traced_without_a_warning(caplog):
     backend = current_backend()
 

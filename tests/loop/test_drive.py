@@ -18,7 +18,7 @@ from kormos_core.objective import FunctionObjective, Numerics
 from kormos_core.registry import Registered
 from kormos_core.training import Interrupt, Run
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ROUNDING = 1e-12
 START = np.array([3.0, -2.0, 1.0])
@@ -110,7 +110,7 @@ class Notes:
 
 def bowl(x):
     """Return half the sum of squares, each with a scale of its own."""
-    return 0.5 * ops.sum(SCALES * x**2)
+    return 0.5 * ops.sum(ops.convert_to_tensor(SCALES) * x**2)
 
 
 def by_hand(count, rate=0.05):

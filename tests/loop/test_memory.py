@@ -11,7 +11,7 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import RUNNING, Point, code_of, standing
 from kormos_core.loop.memory import check_state, pack, unpack
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 LAST = Point(np.array([1.0, 2.0]), 0.5, np.zeros(2))
 

@@ -21,6 +21,8 @@ from kormos_core.errors import (
 )
 from kormos_core.objective import Settings, build_objective, forget_programs
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 BATCHES = 1e-10  # law 1's own figure
 
 
@@ -38,6 +40,7 @@ def other(case):
     return Case(case.model, case.x[::-1].copy() + 1.0, -case.y)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("batch_size", [RAGGED, SAMPLES])
 @pytest.mark.parametrize("name", ["dense", "added_sum", "batch_normalization"])
 def test_a_second_objective_of_the_same_shapes_traces_nothing_anew(name, batch_size):
@@ -66,6 +69,7 @@ def test_new_data_gives_new_values(batch_size):
     assert relative(g, expected_g) < BATCHES
 
 
+@pytest.mark.backends("tensorflow")
 def test_sweeps_of_ragged_batches_do_not_trace_again_and_again():
     objective = objective_of(make("dense"), RAGGED)[0]
     traces = use(objective)
@@ -252,6 +256,7 @@ def test_flat_targets_of_deep_outputs_are_refused():
         objective_of(Case(model, normal(SAMPLES, 4, 2), normal(SAMPLES)))
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("wide", ["model", "loss"])
 def test_a_loss_of_less_precision_than_the_model_is_told(wide):
     with floatx("float64"):

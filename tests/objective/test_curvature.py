@@ -17,7 +17,7 @@ from kormos_core.objective.curvature import CheckedHVP, generic_direction, gradi
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 FORWARD, REVERSE, GAUSS_NEWTON, DIFFERENCE = HVP_KINDS
 ROUNDING = 1e-12
@@ -273,6 +273,7 @@ def test_kinks_of_relu_networks_convict_nobody(dtype, seed):
     assert objective.hvp_kind == FORWARD
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(
     "name", ["batch_normalization", "layer_normalization", "group_normalization"]
 )
@@ -287,6 +288,7 @@ def test_wrong_products_through_normalization_are_replaced(name, dtype):
     assert objective.hvp_kind == DIFFERENCE
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("name", ["simple_rnn", "gru", "lstm", "masked_then_pooled"])
 def test_recurrent_layers_take_reverse_over_reverse(name):
     zoo = study(name)
@@ -343,6 +345,7 @@ def test_a_kind_is_had_by_name_and_right(name, kind):
     assert relative(hv, differences(objective, zoo.x, zoo.v)) < DIFFERENCES
 
 
+@pytest.mark.backends("tensorflow")
 def test_max_pooling_under_xla_falls_back():
     objective = objective_of(make("max_pooling"), jit=True)[0]
     x, v = point_of(objective), generic_direction(objective.size)
@@ -352,6 +355,7 @@ def test_max_pooling_under_xla_falls_back():
     assert relative(hv, differences(objective, x, v)) < DIFFERENCES
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_model_whose_last_weights_are_zero_is_checked_again():
     with floatx("float64"):
         keras.utils.set_random_seed(1)
@@ -371,6 +375,7 @@ def test_a_model_whose_last_weights_are_zero_is_checked_again():
     assert relative(hv, differences(objective, x + 0.5 * v, v)) < DIFFERENCES
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_dense_hessian_is_checked_in_every_direction():
     with floatx("float64"):
         keras.utils.set_random_seed(1)
@@ -395,6 +400,7 @@ def test_a_dense_hessian_is_checked_in_every_direction():
     assert relative(hessian @ v, differences(objective, x, v)) < DIFFERENCES
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_loss_in_float32_of_a_float64_model_convicts_nobody():
     with floatx("float64"):
         keras.utils.set_random_seed(1)

@@ -9,6 +9,8 @@ from oracles import RAGGED, objective_of, point_of
 
 from kormos_core.objective.diagnose import blame_batch
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 SPOILED = 7  # a sample of the second batch
 
 
@@ -135,6 +137,7 @@ def test_a_loss_is_blamed_where_all_layers_are_finite():
     assert found == "all layers' outputs are finite, so it arises in the loss itself"
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_gradient_is_blamed_where_the_loss_is_finite():
     def root(x):
         return ops.sqrt(ops.relu(x))

@@ -18,10 +18,11 @@ from oracles import (
     study,
 )
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ROUNDING = 1e-12  # sums of some hundred float64 terms in another order
 BATCHES = 1e-10  # law 1's own figure
+KERAS_OWN = {"torch": 1e-6}  # there `evaluate` multiplies matrices in float32
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
 
 # Not all on other backends, where time is short and the laws are kept by the same code.
@@ -190,7 +191,7 @@ def test_the_value_is_what_evaluate_reports(name, batch_size):
 
     layout.write(before)
     assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(
-        logs["loss"], rel=max(BATCHES, KERAS)
+        logs["loss"], rel=max(BATCHES, KERAS, KERAS_OWN.get(keras.config.backend(), 0.0))
     )
 
 

@@ -26,7 +26,7 @@ from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
 from kormos_core.objective.objective import dense_hessian
 from kormos_core.protocols import Objective
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
@@ -151,6 +151,7 @@ def test_eager_products_are_compiled_products():
     assert relative(hv, quiet_hvp(zoo.whole, zoo.x, zoo.v)) < ROUNDING
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("name", ["dense", "convolution", "layer_normalization", "masked_tokens"])
 @pytest.mark.parametrize("batch_size", [None, RAGGED])
 def test_xla_gives_the_same_but_for_rounding(name, batch_size):
@@ -164,6 +165,7 @@ def test_xla_gives_the_same_but_for_rounding(name, batch_size):
     assert relative(jit_g, g) < ROUNDING
 
 
+@pytest.mark.backends("tensorflow")
 def test_xla_makes_the_same_hessian_products():
     zoo = study("dense")
     jit = objective_of(zoo.case, jit=True)[0]
@@ -174,6 +176,7 @@ def test_xla_makes_the_same_hessian_products():
     assert relative(hv, quiet_hvp(zoo.whole, zoo.x, zoo.v)) < ROUNDING
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("name", ["gru", "lstm"])
 def test_recurrent_layers_have_products_under_xla_too(name):
     zoo = study(name)

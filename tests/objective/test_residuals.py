@@ -29,6 +29,8 @@ from kormos_core.errors import CurvatureWarning, MemoryLimitError, UnsupportedEr
 from kormos_core.objective import FunctionObjective, Numerics, residuals
 from kormos_core.objective.rows import BY_SAMPLES, DENSE
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 X, Y = normal(SAMPLES, 3), normal(SAMPLES, 2, seed=1)
 EACH = {"rtol": 1e-9, "atol": 1e-14}  # of residuals, which are differences
 
@@ -85,6 +87,7 @@ def test_squared_errors_of_every_form_are_known(loss, float64):
     np.testing.assert_allclose(objective.residual_scale(), np.sqrt(2.0 / SAMPLES), rtol=ROUNDING)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("named", [False, True], ids=["list", "dict"])
 def test_outputs_take_their_weights_and_those_without_a_loss_give_none(named, float64):
     keras.utils.set_random_seed(3)
@@ -126,8 +129,10 @@ def test_weights_of_classes_are_weights_of_samples(float64):
 
 def test_regularized_parameters_come_after_the_data(float64):
     objective, x = objective_of_squares(regularized)
-    # Keras rounds the factors
-    root = np.sqrt(2.0 * np.repeat(np.float32([0.01, 0.3]).astype(float), [12, 4]))
+    factors = np.array([0.01, 0.3])
+    if keras.config.backend() == "tensorflow":
+        factors = np.float32(factors).astype(float)  # Keras rounds the factors
+    root = np.sqrt(2.0 * np.repeat(factors, [12, 4]))
 
     r, jac = objective.residuals(x), objective.jacobian(x)
 
@@ -353,7 +358,7 @@ def test_a_method_that_is_called_alike_makes_no_residuals(float64):
 
 def curves(x):
     """Give two terms, one of them of two axes."""
-    t = np.linspace(0.0, 1.0, 6)
+    t = ops.convert_to_tensor(np.linspace(0.0, 1.0, 6))
     return {"b": x[0] * ops.exp(-x[1] * t), "a": ops.outer(x, x[:2])}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 from models import Case, normal
 from oracles import RAGGED, point_of, relative
@@ -127,7 +126,10 @@ def test_a_first_batch_of_one_sample_tells_nothing_of_the_others(float64):
     assert prepared(case, stream=dataset(case, (1, 6, 6)))._rows == DENSE
 
 
+@pytest.mark.backends("tensorflow")
 def test_sequences_may_change_their_length_from_batch_to_batch(float64):
+    import tensorflow as tf
+
     model = keras.Sequential([keras.Input((None, 2)), layers.Dense(1)])
     model.compile(loss="mse", optimizer="sgd")
     signature = tuple(tf.TensorSpec((None, None, size), tf.float64) for size in (2, 1))

@@ -24,6 +24,8 @@ from oracles import naive_value_and_grad, objective_of, point_of, relative
 
 from kormos_core.errors import UnsupportedError
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 BATCHES = 1e-10  # law 1's own figure
 REDUCTIONS = ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight"]
 RNG = np.random.default_rng(11)

@@ -12,12 +12,20 @@ import keras
 import pytest
 import scipy.optimize
 
+from kormos_core.backends import current_backend
 from kormos_core.minimize import minimize
 from kormos_core.objective import FunctionObjective
 from kormos_native.line_search import SEARCHING, LineSearch
 
 # Tests are imported by their path, so helpers that they share need a path of their own.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def _in_float64():
+    """Let parts of methods that tests call by themselves compute as they do in a solve."""
+    with current_backend().computing_in("float64"):
+        yield
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 ops = keras.ops
 
-T = np.linspace(0.0, 4.0, 30)
-NOISE = 0.05 * np.cos(7.0 * np.arange(30.0))
-DECAY = 2.5 * np.exp(-1.3 * T) + 0.4 + NOISE
+T = tensor(np.linspace(0.0, 4.0, 30))
+NOISE = tensor(0.05 * np.cos(7.0 * np.arange(30.0)))
+DECAY = 2.5 * ops.exp(-1.3 * T) + 0.4 + NOISE
 
 
 def decay(x):

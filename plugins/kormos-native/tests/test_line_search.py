@@ -11,7 +11,7 @@ import scipy.optimize
 
 from kormos_native.line_search import ACCEPTED, FAILED, STALLED, LineSearch, idle
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ops = keras.ops
 

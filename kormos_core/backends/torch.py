@@ -1,0 +1,480 @@
+"""PyTorch: all runs eagerly, by `torch.compile` where asked for; derivatives by autograd.
+
+Nothing is recorded but for a derivative, and what is handed out holds no record. A
+derivative is taken on a leaf of its own: neither the model's weights, nor their ``.grad``,
+nor whether they require gradients, are touched.
+
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction (n,),
+``hv`` Hessian-vector product (n,).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+import keras
+import numpy as np
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from kormos_core.errors import KormosError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+
+    from numpy.typing import NDArray
+
+    from kormos_core.backends.protocol import BatchFunction, Forward, Product
+
+__all__ = ["BACKEND", "TorchBackend"]
+
+
+@final
+class _AsElsewhere(TorchFunctionMode):
+    """Let `keras.ops` do on torch what they do on other backends.
+
+    Keras's rules of promotion know no float64 on torch: matrix products, means, maxima and
+    other operations round float64 to float32 first, which is left out where `wide` is set;
+    what is cast by name stays cast. And a matrix that is not positive definite has a Cholesky factor of NaNs.
+    """
+
+    wide = True
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func` of `args` and `kwargs`, or what it should be; `types` do not matter."""
+        del types
+        kwargs = kwargs or {}
+        cast = func is torch.Tensor.to and args[1:] == (torch.float32,)
+        if self.wide and (cast or kwargs.get("dtype") is torch.float32):
+            first = args[0] if args else None
+            is_wide = isinstance(first, float) or getattr(first, "dtype", 0) is torch.float64
+            if is_wide and not _asked_for(inspect.currentframe()):
+                if cast:
+                    return first
+                kwargs = {**kwargs, "dtype": torch.float64}
+        if func is torch.linalg.cholesky:
+            factor, failed = torch.linalg.cholesky_ex(*args, **kwargs)
+            return torch.where((failed == 0)[..., None, None], factor, torch.nan)
+        return func(*args, **kwargs)
+
+
+def _asked_for(frame: FrameType | None) -> bool:
+    """Tell whether a tensor is cast by name, and not within another function of Keras."""
+    name = "cast"
+    frame = frame and frame.f_back
+    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "keras":
+        name, frame = frame.f_code.co_name, frame.f_back
+    return name in {"cast", "convert_to_tensor"}
+
+
+_MODE: ContextVar[_AsElsewhere | None] = ContextVar("mode", default=None)
+
+
+@contextlib.contextmanager
+def _computing_in(dtype: str) -> Iterator[None]:
+    wide, mode = dtype == "float64", _MODE.get()
+    if mode is None:
+        if wide:
+            mode = _AsElsewhere()
+            before = _MODE.set(mode)
+            try:
+                with mode:
+                    yield
+            finally:
+                _MODE.reset(before)
+        else:
+            yield
+        return
+    mode.wide, was = wide, mode.wide
+    try:
+        yield
+    finally:
+        mode.wide = was
+
+
+def _leaf(x: torch.Tensor) -> torch.Tensor:
+    """Return the same values as a tensor that records what is made of it."""
+    return x.detach().requires_grad_()
+
+
+def _pull(outputs: list[Any], x: Any, u: list[Any], *, record: bool = False) -> Any:
+    """Return the product of directions with the transposed Jacobian of what was recorded."""
+    return _pull_all(outputs, [x], u, record=record)[0]
+
+
+def _pull_all(
+    outputs: list[Any], inputs: list[Any], u: list[Any], *, record: bool = False
+) -> list[Any]:
+    recorded = [(y, part) for y, part in zip(outputs, u, strict=True) if y.requires_grad]
+    if not recorded:
+        return [torch.zeros_like(leaf) for leaf in inputs]
+    ends, directions = zip(*recorded, strict=True)
+    return list(
+        torch.autograd.grad(
+            ends,
+            inputs,
+            directions,
+            retain_graph=True,
+            create_graph=record,
+            materialize_grads=True,
+        )
+    )
+
+
+def _twice_differentiable() -> contextlib.AbstractContextManager[None]:
+    """Take attention step by step: what does it in one has first derivatives only."""
+    return sdpa_kernel(SDPBackend.MATH)  # type: ignore[no-any-return]
+
+
+def _value_and_grad(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+    with torch.enable_grad():
+        z = _leaf(x)
+        f = function(z)
+    if not f.requires_grad:
+        return f, torch.zeros_like(x)
+    (g,) = torch.autograd.grad(f, z, materialize_grads=True)
+    return f.detach(), g
+
+
+def _reverse_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
+    # The gradient is recorded once; a product is one sweep back through the record.
+    with torch.enable_grad(), _twice_differentiable():
+        z = _leaf(x)
+        f = function(z)
+        g = _pull([f], z, [torch.ones_like(f)], record=True)
+    return lambda v: _pull([g], z, [v])
+
+
+def _forward_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
+    slope = torch.func.grad(function)
+
+    def product(v: Any) -> Any:
+        with _twice_differentiable():
+            return torch.func.jvp(slope, (x,), (v,))[1]
+
+    return product
+
+
+@contextlib.contextmanager
+def _watched(tensors: list[Any]) -> Iterator[None]:
+    """Record what is made of tensors, these very objects; they are given back as they were."""
+    plain = [tensor for tensor in tensors if not tensor.requires_grad]
+    for tensor in plain:
+        tensor.requires_grad_()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for tensor in plain:
+            tensor.requires_grad_(False)
+
+
+def _loss_slopes(
+    outputs: list[Any], head: Callable[[], Any]
+) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Return a loss's slopes by the outputs, and the product with its Hessian by them."""
+    with _watched(outputs):
+        f = head()
+        slopes = [None for _ in outputs]
+        if f.requires_grad:
+            slopes = torch.autograd.grad(f, outputs, create_graph=True, allow_unused=True)
+    if any(slope is None for slope in slopes):
+        message = (
+            "hvp='gauss-newton' needs a loss of the outputs as the model shows them: this one "
+            "does not depend on them, as where Keras takes the logits from behind a sigmoid "
+            "or softmax. Let the last layer be linear, with from_logits=True, or use "
+            "hvp='auto'."
+        )
+        raise UnsupportedError(message)
+
+    def curvature(tangents: list[Any]) -> list[Any]:
+        with _watched(outputs), torch.no_grad():
+            return _pull_all(slopes, outputs, tangents)
+
+    return [slope.detach() for slope in slopes], curvature
+
+
+def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+    # By torch.func, as rows of a Jacobian are made in torch.func.vmap.
+    y, pull = torch.func.vjp(function, x)
+    return y, lambda u: pull(u)[0]
+
+
+def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+    # The product is the derivative of that with the transpose, which is linear in its
+    # vector, whatever that is: both are recorded once, for all directions.
+    with _twice_differentiable():
+        y, pull = _vjp(function, x)
+    return y, _vjp(pull, torch.zeros_like(y))[1]
+
+
+def _as_tensors(structure: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: leaf if leaf is None else keras.ops.convert_to_tensor(leaf), structure
+    )
+
+
+@final
+class _Compiled:
+    """A function of structures of tensors, compiled for each of their shapes.
+
+    It is traced to the operations of a single graph first, with its derivatives, so that
+    `torch.compile` meets neither Keras nor autograd.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the function gives for `arguments`."""
+        arguments = _as_tensors(arguments)
+        leaves = keras.tree.flatten(arguments)
+        tensors = [leaf for leaf in leaves if leaf is not None]
+        key = tuple(None if leaf is None else (leaf.shape, leaf.dtype) for leaf in leaves)
+        if key not in self._programs:
+            self._programs[key] = self._compile(arguments, leaves, tensors)
+        program, result = self._programs[key]
+        return keras.tree.pack_sequence_as(result, list(program(*tensors)))
+
+    def _compile(
+        self, arguments: Any, leaves: list[Any], tensors: list[Any]
+    ) -> tuple[Callable[..., Any], Any]:
+        results: list[Any] = []
+
+        def flat(*given: Any) -> list[Any]:
+            rest = iter(given)
+            filled = [None if leaf is None else next(rest) for leaf in leaves]
+            result = self._function(*keras.tree.pack_sequence_as(arguments, filled))
+            results.append(keras.tree.map_structure(lambda _: 0, result))
+            return keras.tree.flatten(result)
+
+        try:
+            traced = make_fx(flat)(*tensors)
+            traced.graph.eliminate_dead_code()  # autograd compares shapes, which gives no tensor
+            traced.recompile()
+            program = torch.compile(traced, fullgraph=True, dynamic=False)
+            program(*tensors)
+        except KormosError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            message = (
+                f"jit_compile=True cannot be honored: {type(error).__name__}: {reason:.300}. "
+                "Allowed is what torch.compile takes: no noise such as that of dropout, no "
+                "control flow by values, and a C++ compiler on this machine. Leave jit_compile "
+                "out."
+            )
+            raise UnsupportedError(message) from error
+        return program, results[0]
+
+
+def _prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable[..., Any]:
+    def exactly(*arguments: Any) -> Any:
+        with _computing_in("float64"):
+            return function(*arguments)
+
+    ready = _Compiled(exactly) if jit and not eager else exactly
+    return torch.no_grad()(ready)  # type: ignore[no-any-return]
+
+
+@final
+class TorchBackend:
+    """`Backend` on PyTorch."""
+
+    name = "torch"
+    # A record of the gradient is shared by all products at a point, which only
+    # reverse-over-reverse can do; alone it costs no more than forward-over-reverse.
+    hvp_kinds = MappingProxyType(
+        {
+            "reverse-over-reverse": _reverse_over_reverse,
+            "forward-over-reverse": _forward_over_reverse,
+        }
+    )
+    jit_errors = ()
+    compiles_loops = False
+
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether there is a device other than CPUs."""
+        return torch.accelerator.is_available()
+
+    def to_device(self, array: Any) -> torch.Tensor:
+        """Put `array` on the device as a tensor of the same dtype."""
+        return keras.ops.convert_to_tensor(array)
+
+    def computing_in(self, dtype: str) -> contextlib.AbstractContextManager[None]:
+        """Enter a scope where Keras rounds no float64, if that is the `dtype`."""
+        return _computing_in(dtype)
+
+    @contextlib.contextmanager
+    def seeded(self, seeds: tuple[Any, ...]) -> Iterator[None]:
+        """Let what torch draws without a generator be a function of `seeds`."""
+        if not seeds:
+            yield
+            return
+        devices = [torch.accelerator.current_device_index()] if self.has_accelerator else []
+        words = [int(word) for state in seeds for word in state.tolist()]
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(int(np.random.SeedSequence([w % 2**32 for w in words])
+                .generate_state(1, np.uint64)[0] >> 1))
+            yield
+
+    def compile(
+        self, function: Callable[..., Any], *, jit: bool, eager: bool
+    ) -> Callable[..., Any]:
+        """Compile a `function` of structures of tensors if `jit`, not if `eager`."""
+        return _prepare(function, jit=jit, eager=eager)
+
+    def compile_value(
+        self, loss: BatchFunction, *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], Any], float]:
+        """Compile the `loss` of a batch if `jit`, not if `eager`."""
+        ready = _prepare(loss, jit=jit, eager=eager)
+
+        def value(x: NDArray[np.float64], batch: Any) -> float:
+            return float(ready(self.to_device(x), batch))
+
+        return value
+
+    def compile_value_and_grad(
+        self, loss: BatchFunction, *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
+        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
+
+        def both(x: Any, batch: Any) -> tuple[Any, Any]:
+            return _value_and_grad(lambda z: loss(z, batch), x)
+
+        ready = _prepare(both, jit=jit, eager=eager)
+
+        def value_and_grad(
+            x: NDArray[np.float64], batch: Any
+        ) -> tuple[float, NDArray[np.float64]]:
+            f, g = ready(self.to_device(x), batch)
+            return float(f), keras.ops.convert_to_numpy(g)
+
+        return value_and_grad
+
+    def compile_hvp(
+        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
+        """Compile the product that `linearize` makes of x and a batch; rest as above."""
+
+        def product(x: Any, v: Any, batch: Any) -> Any:
+            return linearize(x, batch)(v)
+
+        ready = _prepare(product, jit=jit, eager=eager)
+
+        def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
+            hv = ready(self.to_device(x), self.to_device(v), batch)
+            return np.asarray(keras.ops.convert_to_numpy(hv))
+
+        return hvp
+
+    def compile_map(
+        self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], Any], Any]:
+        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
+        ready = _prepare(function, jit=jit, eager=eager)
+
+        def mapped(x: NDArray[np.float64], batch: Any) -> Any:
+            return ready(self.to_device(x), _as_tensors(batch))
+
+        return mapped
+
+    def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """Return a scalar `function` at `x` and its gradient."""
+        return _value_and_grad(function, x)
+
+    def gauss_newton(self, forward: Forward, x: Any) -> Product:
+        """Return the generalized Gauss-Newton product of `forward` at `x`."""
+        with torch.enable_grad(), _twice_differentiable():
+            z = _leaf(x)
+            outputs, head = forward(z)
+            duals = [torch.zeros_like(output, requires_grad=True) for output in outputs]
+            pulled = _pull(outputs, z, duals, record=True)
+        _, curvature = _loss_slopes(outputs, head)
+
+        def product(v: Any) -> Any:
+            return _pull(outputs, z, curvature(_pull_all([pulled], duals, [v])))
+
+        return product
+
+    def loss_slopes(self, outputs: list[Any], head: Callable[[], Any]) -> tuple[list[Any], Any]:
+        """Return the slopes of the loss `head` by its `outputs`, and their product."""
+        return _loss_slopes(outputs, head)
+
+    def vjp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``u`` to ``J' u``."""
+        return _vjp(function, x)
+
+    def jvp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``v`` to ``J v``."""
+        return _jvp(function, x)
+
+    def has_loops(self, function: Callable[[Any], Any], x: Any) -> bool:
+        """Return False, whatever `function` does with `x`: here a loop is unrolled."""
+        del function, x
+        return False
+
+    def map_rows(
+        self, function: Callable[[Any], Any], rows: Any, *, one_by_one: bool = False
+    ) -> Any:
+        """Apply a `function` to each row of a structure `rows`, or `one_by_one`."""
+        if not one_by_one:
+            with contextlib.suppress(RuntimeError):  # control flow by values, above all
+                return torch.func.vmap(function)(rows)
+        leaves = keras.tree.flatten(rows)
+        return torch.stack(
+            [function(keras.tree.pack_sequence_as(rows, row)) for row in zip(*leaves, strict=True)]
+        )
+
+    def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:
+        """Return the same product, its Jacobian by a difference of `step` along `v`."""
+        ahead, behind = forward(x + step * v)[0], forward(x - step * v)[0]
+        with torch.enable_grad():
+            z = _leaf(x)
+            outputs, head = forward(z)
+        tangents = [
+            (a - b) / (2.0 * step).to(a.dtype) for a, b in zip(ahead, behind, strict=True)
+        ]
+        return _pull(outputs, z, _loss_slopes(outputs, head)[1](tangents))
+
+    def stream(
+        self, source: Any, batches: Callable[[], Iterable[Any]], take: Callable[[Any], Any]
+    ) -> Callable[[], Iterable[Any]]:
+        """Make what `reduce_stream` can read: `batches`, whatever `source` and `take` are."""
+        del source, take
+        return batches
+
+    def reduce_stream(
+        self,
+        stream: Callable[[], Iterable[Any]],
+        initial: Any,
+        function: Callable[[Any, Any], Any],
+    ) -> Any:
+        """Fold `function` of state and batch over `stream`, from `initial` on."""
+        batches = iter(stream())
+        while (batch := next(batches, None)) is not None:
+            initial = function(initial, batch)
+            del batch  # or it would stay while the next one is read
+        return initial
+
+    def reduce_range(self, count: int, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """Fold `function` of state and number, 0 to `count` - 1, from `initial` on."""
+        for number in range(count):
+            initial = function(initial, number)
+        return initial
+
+
+BACKEND = TorchBackend()
