@@ -7,6 +7,7 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
@@ -126,6 +127,7 @@ class JaxBackend:
     )
     jit_errors = ()  # what XLA cannot do, nothing else here can
     needs_jit = True
+    compiles_loops = True
     keeps_variables = True
     rounds_float64 = True
 
@@ -138,6 +140,16 @@ class JaxBackend:
         """Put `array` on the device as a tensor of the same dtype."""
         _check_precision()
         return array if isinstance(array, jax.Array) else jax.numpy.array(array)
+
+    def computing_in(self, dtype: str) -> nullcontext[None]:
+        """Enter a scope of nothing, whatever the `dtype`: `keep_float64` is for that."""
+        del dtype
+        return nullcontext()
+
+    def seeded(self, seeds: tuple[Any, ...]) -> nullcontext[None]:
+        """Enter a scope of nothing: `seeds` are all that noise depends on."""
+        del seeds
+        return nullcontext()
 
     def compile(
         self,

@@ -303,6 +303,9 @@ class TorchBackend:
     )
     jit_errors = ()
     compiles_loops = False
+    needs_jit = False
+    keeps_variables = False
+    rounds_float64 = False  # `computing_in` sees to it
 
     @property
     def has_accelerator(self) -> bool:
@@ -326,20 +329,33 @@ class TorchBackend:
         devices = [torch.accelerator.current_device_index()] if self.has_accelerator else []
         words = [int(word) for state in seeds for word in state.tolist()]
         with torch.random.fork_rng(devices):
-            torch.manual_seed(int(np.random.SeedSequence([w % 2**32 for w in words])
-                .generate_state(1, np.uint64)[0] >> 1))
+            torch.manual_seed(
+                int(
+                    np.random.SeedSequence([w % 2**32 for w in words]).generate_state(
+                        1, np.uint64
+                    )[0]
+                    >> 1
+                )
+            )
             yield
 
     def compile(
-        self, function: Callable[..., Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[..., Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[..., Any]:
-        """Compile a `function` of structures of tensors if `jit`, not if `eager`."""
+        """Compile a `function` if `jit`, not if `eager`; `keep_float64` is `computing_in`'s."""
+        del keep_float64
         return _prepare(function, jit=jit, eager=eager)
 
     def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch if `jit`, not if `eager`."""
+        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
+        del keep_float64
         ready = _prepare(loss, jit=jit, eager=eager)
 
         def value(x: NDArray[np.float64], batch: Any) -> float:
@@ -348,9 +364,10 @@ class TorchBackend:
         return value
 
     def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
+        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
+        del keep_float64
 
         def both(x: Any, batch: Any) -> tuple[Any, Any]:
             return _value_and_grad(lambda z: loss(z, batch), x)
@@ -366,9 +383,15 @@ class TorchBackend:
         return value_and_grad
 
     def compile_hvp(
-        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
+        self,
+        linearize: Callable[[Any, Any], Product],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
         """Compile the product that `linearize` makes of x and a batch; rest as above."""
+        del keep_float64
 
         def product(x: Any, v: Any, batch: Any) -> Any:
             return linearize(x, batch)(v)
@@ -382,9 +405,15 @@ class TorchBackend:
         return hvp
 
     def compile_map(
-        self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[[Any, Any], Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
+        """Compile a `function` of parameters and a batch; rest as above."""
+        del keep_float64
         ready = _prepare(function, jit=jit, eager=eager)
 
         def mapped(x: NDArray[np.float64], batch: Any) -> Any:
@@ -445,9 +474,7 @@ class TorchBackend:
         with torch.enable_grad():
             z = _leaf(x)
             outputs, head = forward(z)
-        tangents = [
-            (a - b) / (2.0 * step).to(a.dtype) for a, b in zip(ahead, behind, strict=True)
-        ]
+        tangents = [(a - b) / (2.0 * step).to(a.dtype) for a, b in zip(ahead, behind, strict=True)]
         return _pull(outputs, z, _loss_slopes(outputs, head)[1](tangents))
 
     def stream(

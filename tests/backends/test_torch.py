@@ -238,13 +238,12 @@ def test_a_product_that_is_dropped_frees_its_record():
     gc.disable()
     try:
         x = ops.convert_to_tensor(np.ones(10))
-        product = current_backend().hvp_kinds["reverse-over-reverse"](
-            lambda z: ops.sum(z**4), x
-        )
+        product = current_backend().hvp_kinds["reverse-over-reverse"](lambda z: ops.sum(z**4), x)
         product(x)
         del product
         alive = sum(
-            isinstance(item, torch.Tensor) and item.grad_fn is not None for item in gc.get_objects()
+            isinstance(item, torch.Tensor) and item.grad_fn is not None
+            for item in gc.get_objects()
         )
     finally:
         gc.enable()
