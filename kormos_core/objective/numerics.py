@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from kormos_core.objective.kinds import AUTO
+from kormos_core.curvature import AUTO
 
 __all__ = ["Numerics"]
 
