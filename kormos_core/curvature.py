@@ -196,7 +196,7 @@ class CheckedHVP:
         The gradient, shape (n,), at a point of shape (n,).
     gauss_newton : callable
         The Gauss-Newton product of ``(x, v, step)`` whose Jacobian is a difference, which
-        the product of that kind is compared with.
+        the product of that kind is compared with; None where there is no such kind.
     kinds : Kinds
         The kinds to try.
     dtype : str
@@ -210,7 +210,7 @@ class CheckedHVP:
         product: Callable[[str], Product],
         gradient: Gradient,
         *,
-        gauss_newton: Callable[..., NDArray[np.float64]],
+        gauss_newton: Callable[..., NDArray[np.float64]] | None = None,
         kinds: Kinds,
         dtype: str,
         unusable: dict[str, str],
@@ -296,7 +296,7 @@ class CheckedHVP:
         self, kind: str, x: NDArray[np.float64], v: NDArray[np.float64], step: float
     ) -> NDArray[np.float64]:
         """Return the product of a kind by differences."""
-        if kind != GAUSS_NEWTON:
+        if kind != GAUSS_NEWTON or self._gauss_newton is None:
             return gradient_difference(self._gradient, x, v, step)
         return self._gauss_newton(x, v, displacement(x, v, step))
 

@@ -121,11 +121,11 @@ class _Drive:
         while status == RUNNING and self._seen.iteration < self._maxiter:
             status = self._chunk()
         why = Status.MAX_ITER if status == RUNNING else status_of(status)
-        x, f = np.array(self._best[0]), float(self._best[1])
+        best = _point(self._best)
         raw, _ = unpack(self._memory())
         return Result(
-            x=x,
-            loss=f,
+            x=best.x,
+            loss=best.f,
             status=why,
             message=why.value,
             num_iterations=self._seen.iteration - self._first,
@@ -142,11 +142,11 @@ class _Drive:
         self._state, self._best, rows, scalars, last = step(
             self._state, self._best, self._box, _tensors(np.array(limit, np.int32))
         )
-        iteration, num_fg, num_hvp, status = (int(value) for value in np.asarray(scalars))
+        iteration, num_fg, num_hvp, status = map(int, keras.ops.convert_to_numpy(scalars))
         self._adapt(steps, time.perf_counter() - began)
         self._seen = _Counts(iteration, num_fg, num_hvp)
         self._last = _point(last)
-        trace = np.asarray(rows)[: iteration - before.iteration]
+        trace = keras.ops.convert_to_numpy(rows)[: iteration - before.iteration]
         self._memory = self._snapshot(status)
         ends = status != RUNNING or iteration >= self._maxiter
         self._host.report(
