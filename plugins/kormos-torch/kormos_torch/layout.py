@@ -82,7 +82,8 @@ class Layout:
     def dtype(self) -> str:
         """Dtype of the lowest precision among the parameters, such as ``"float32"``."""
         names = {str(_real(p.detach()).dtype).removeprefix("torch.") for p in self.parameters}
-        return max(names, key=lambda name: _DIGITS.index(name) if name in _DIGITS else -1)
+        digits = {name: index for index, name in enumerate(_DIGITS)}
+        return max(names, key=lambda name: digits.get(name, len(digits)))
 
     def slices(self) -> list[slice]:
         """Return the place of each parameter in the vector."""

@@ -1,4 +1,4 @@
-"""torch's L-BFGS, one iteration of `torch.optim.LBFGS` at a time.
+"""L-BFGS of torch, one iteration of `torch.optim.LBFGS` at a time.
 
 Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``d`` direction (n,),
 ``t`` step length.
@@ -39,9 +39,9 @@ _RULES: Final = {
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LBFGS:
-    """`torch.optim.LBFGS` (`kormos_core.BatchOptimizer`).
+    """Minimize as `torch.optim.LBFGS` does (`kormos_core.BatchOptimizer`).
 
-    Parameters
+    Attributes
     ----------
     lr : float
         First step length of each line search; without one, of each step.
@@ -96,13 +96,6 @@ class LBFGS:
         """Minimize `objective` from `x0`; see `kormos_core.BatchOptimizer`."""
         return _Solve(self, objective, x0).run(maxiter, callback)
 
-    @property
-    def gtol(self) -> float:
-        """The tolerance of the gradient that holds."""
-        default = type(self).__dataclass_fields__["tolerance_grad"].default
-        given = self.tolerance_grad
-        return self.tol if self.tol is not None and given == default else given
-
 
 @final
 class _Solve:
@@ -114,12 +107,13 @@ class _Solve:
         self._x = torch.from_numpy(np.array(x0, dtype=np.float64)).requires_grad_()
         self._known: dict[bytes, Evaluation] = {}  # of the latest iteration
         self._num_evals = 0
+        self._gtol = _gradient_tolerance(solver)
         self._torch = torch.optim.LBFGS(
             [self._x],
             lr=solver.lr,
             max_iter=1,
             max_eval=1,
-            tolerance_grad=solver.gtol,
+            tolerance_grad=self._gtol,
             tolerance_change=solver.tolerance_change,
             history_size=solver.history_size,
             line_search_fn=solver.line_search_fn,
@@ -179,7 +173,7 @@ class _Solve:
         return Status.LINESEARCH_FAILED
 
     def _is_flat(self, at: Evaluation) -> bool:
-        return float(np.abs(at[1]).max()) <= self._solver.gtol
+        return float(np.abs(at[1]).max()) <= self._gtol
 
     def _point(self) -> NDArray[np.float64]:
         return np.array(self._x.detach().numpy())
@@ -197,3 +191,10 @@ class _Solve:
         f, g = self._evaluate()
         self._x.grad = torch.from_numpy(np.array(g, dtype=np.float64))
         return torch.tensor(f, dtype=torch.float64)
+
+
+def _gradient_tolerance(solver: LBFGS) -> float:
+    """Return `tolerance_grad`, or `tol` where that is given and the other one is not."""
+    own = solver.tolerance_grad
+    is_default = own == type(solver).__dataclass_fields__["tolerance_grad"].default
+    return solver.tol if solver.tol is not None and is_default else own

@@ -148,7 +148,6 @@ class SolverOptimizer(torch.optim.Optimizer):
         layout = self._layout()
         made.check(layout, group_bounds(self.param_groups, layout))
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Run the solver to its end.
 
@@ -218,7 +217,7 @@ class SolverOptimizer(torch.optim.Optimizer):
         self.result = replace(result, fg_evals=counts.fg, hessp_evals=counts.hvp)
         self._keep(solver, run, objective)
         if result.status is Status.NONFINITE:
-            warnings.warn(result.message, RuntimeWarning, stacklevel=4)
+            warnings.warn(result.message, RuntimeWarning, stacklevel=3)
         like = objective.closure.returned
         return torch.tensor(
             result.loss,

@@ -253,3 +253,24 @@ def test_a_callback_that_writes_back_what_was_there_costs_an_evaluation_and_no_m
     optimizer.step(logistic.loss)
 
     np.testing.assert_allclose(logistic.weights, logistic.solution(), atol=1e-6)
+
+
+def test_a_warning_points_to_the_step():
+    w = torch.nn.Parameter(torch.tensor([-1.0]))
+
+    with pytest.warns(RuntimeWarning, match="at the starting point") as caught:
+        SolverOptimizer([w]).step(lambda: torch.log(w).sum())
+
+    assert caught[0].filename == __file__
+
+
+def test_a_callback_may_differentiate():
+    valley, slopes = Valley(), []
+
+    def callback(iterate):
+        (slope,) = torch.autograd.grad((valley.w**2).sum(), valley.w)
+        slopes.append(slope)
+
+    SolverOptimizer([valley.w], "scipy:newton-cg", maxiter=3, callback=callback).step(valley)
+
+    assert len(slopes) == 3

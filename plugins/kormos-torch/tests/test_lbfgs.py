@@ -129,10 +129,20 @@ def test_a_change_for_the_worse_is_no_convergence():
     assert not (result.converged and result.loss > 1e-15)
 
 
-def test_tol_is_that_of_the_gradient_unless_one_is_given():
-    assert LBFGS(tol=1e-3).gtol == 1e-3
-    assert LBFGS(tol=1e-3, tolerance_grad=1e-5).gtol == 1e-5
-    assert LBFGS().gtol == 1e-7
+@pytest.mark.parametrize(
+    ("options", "holds"),
+    [
+        ({"tol": 1e-3}, 1e-3),
+        ({"tol": 1e-3, "tolerance_grad": 1e-5}, 1e-5),
+        ({}, 1e-7),
+    ],
+)
+def test_tol_is_that_of_the_gradient_unless_one_is_given(options, holds):
+    result, objective, accepted = solve(tolerance_change=0.0, **options)
+
+    largest = [np.abs(objective.value_and_grad(x)[1]).max() for x in accepted]
+    assert result.status is Status.GRAD_TOL
+    assert largest[-1] <= holds < min(largest[:-1])
 
 
 def test_a_start_at_the_minimum_takes_no_iteration():
