@@ -199,20 +199,7 @@ class SolverOptimizer(torch.optim.Optimizer):
         solver = self._solver()
         objective = self._objective(closure, solver)
         solver.check(objective.layout, objective.bounds)
-        x = objective.layout.read()
-        memory = memory_for(self._state, solver, objective, x)
-        self._state = None
-        with Interrupt() as interrupt:
-            told, steps = Told(self._callback, objective), 1 if self._callback else None
-            run = Run(objective, solver.registered, told, interrupt, steps, memory)
-            try:
-                result = run.solve(solver.method, x, maxiter=solver.maxiter)
-                if not objective.knows(result.x):
-                    objective.value_and_grad(result.x)
-            except BaseException:
-                objective.leave(x if run.best is None else run.best)
-                raise
-            objective.leave(result.x)
+        run, result = self._run(solver, objective)
         counts = objective.counts
         self.result = replace(result, fg_evals=counts.fg, hessp_evals=counts.hvp)
         self._keep(solver, run, objective)
@@ -312,6 +299,24 @@ class SolverOptimizer(torch.optim.Optimizer):
             kinds=kinds_of(solver.hvp),
             records=solver.takes_products,
         )
+
+    def _run(self, solver: Solver, objective: ClosureObjective) -> tuple[Run, Result]:
+        """Run a solver, and leave the parameters at the best point whatever happens."""
+        best, state, self._state = objective.layout.read(), self._state, None
+        told, steps = Told(self._callback, objective), 1 if self._callback else None
+        with Interrupt() as interrupt:
+            try:
+                memory = memory_for(state, solver, objective, best)
+                run = Run(objective, solver.registered, told, interrupt, steps, memory)
+                try:
+                    result = run.solve(solver.method, best, maxiter=solver.maxiter)
+                finally:
+                    best = best if run.best is None else run.best
+                if not objective.knows(best):
+                    objective.value_and_grad(best)
+            finally:
+                objective.leave(best)
+        return run, result
 
     def _keep(self, solver: Solver, run: Run, objective: ClosureObjective) -> None:
         """Add up counts, and keep where the solve stands."""

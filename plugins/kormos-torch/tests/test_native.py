@@ -122,3 +122,18 @@ def test_parts_of_the_samples_are_refused():
         optimizer.step(valley)
 
     assert valley.w.tolist() == [-1.2, 1.0]
+
+
+def test_an_exception_where_a_solve_would_go_on_leaves_the_parameters_as_they_were():
+    valley = Valley()
+    optimizer = SolverOptimizer([valley.w], "native:lbfgs", maxiter=4)
+    optimizer.step(valley)
+    before = valley.w.tolist()
+
+    def fail():
+        raise OSError("no data")
+
+    with pytest.raises(OSError, match="no data"):
+        optimizer.step(fail)
+
+    assert valley.w.tolist() == before
