@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
+from kormos_core.curvature import AUTO
 from kormos_core.errors import UnsupportedError
-from kormos_core.objective import AUTO
 from kormos_core.registry import installed
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from kormos_core.protocols import BatchOptimizer
     from kormos_core.registry import Registered
 
-__all__ = ["SolverRequest", "as_constraints", "check_jit", "overridden"]
+__all__ = ["DEFAULT_MAXITER", "SolverRequest", "as_constraints", "check_jit", "overridden"]
+
+DEFAULT_MAXITER: Final = 15_000
+"""Iterations after which a solve without a limit ends; SciPy's own for L-BFGS-B."""
 
 
 @final

@@ -13,10 +13,10 @@ import models
 import numpy as np
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import gradient_difference
 from kormos_core.data import adapt
 from kormos_core.errors import CurvatureWarning
 from kormos_core.objective import Layout, Settings, build_objective
-from kormos_core.objective.curvature import gradient_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -185,6 +185,14 @@ def test_importing_the_core_loads_no_backend():
     assert not modules_after("import kormos_core") & BACKENDS
 
 
+def test_a_run_of_a_solver_needs_no_backend():
+    parts = ("box", "check", "curvature", "request", "run")
+
+    loaded = modules_after(*(f"import kormos_core.{part}" for part in parts))
+
+    assert not loaded & BACKENDS
+
+
 def test_listing_the_solvers_loads_no_backend():
     loaded = modules_after(
         "import sys",

@@ -177,7 +177,7 @@ def table(page):
 
 def solvers(*namespaces):
     """List the solvers of our plugins, or of some of them."""
-    own = namespaces or ("native", "scipy", "tfp")
+    own = namespaces or ("native", "scipy", "tfp", "torch")
     return [solver for solver in installed().solvers() if solver.namespace in own]
 
 
@@ -204,7 +204,7 @@ def test_the_table_of_choose_a_solver_says_what_the_plugins_declare():
 
 
 def test_there_are_as_many_solvers_as_the_documentation_says():
-    assert [len(solvers(name)) for name in ("native", "scipy", "tfp")] == [6, 18, 3]
+    assert [len(solvers(name)) for name in ("native", "scipy", "tfp", "torch")] == [6, 18, 3, 1]
 
 
 def test_all_solvers_can_be_stopped_as_the_documentation_says():

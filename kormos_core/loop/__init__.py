@@ -1,6 +1,5 @@
 """Solvers that run inside the compiled graph: what they are made of, what drives them."""
 
-from kormos_core.loop.chunk import Chunk, LoopHost, Point
 from kormos_core.loop.drive import minimize_in_graph
 from kormos_core.loop.memory import Standing, standing
 from kormos_core.loop.method import (
@@ -12,6 +11,7 @@ from kormos_core.loop.method import (
     code_of,
     status_of,
 )
+from kormos_core.run.chunk import Chunk, LoopHost, Point
 
 __all__ = [
     "RUNNING",

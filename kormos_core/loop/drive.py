@@ -18,10 +18,10 @@ import keras
 import numpy as np
 
 from kormos_core.errors import UnsupportedError
-from kormos_core.loop.chunk import Chunk, LoopHost, Point
 from kormos_core.loop.memory import check_state, pack, unpack
 from kormos_core.loop.method import RUNNING, status_of
 from kormos_core.result import Result, Status
+from kormos_core.run.chunk import Chunk, LoopHost, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable

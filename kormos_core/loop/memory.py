@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kormos_core.loop.chunk import Point
     from kormos_core.loop.method import State
+    from kormos_core.run.chunk import Point
 
     Memory = dict[str, NDArray[Any]]
 

@@ -1,4 +1,4 @@
-"""Bounds in all the forms users give them, as one box on the flat vector."""
+"""Bounds on a model's weights in all the forms users give them, as one box."""
 
 from __future__ import annotations
 
@@ -8,51 +8,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from kormos_core.box import checked, filled, flat_bounds
 from kormos_core.errors import BoundsError, UnsupportedError, nearest
 from kormos_core.protocols import Bounds
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from kormos_core.objective.layout import Layout
 
-__all__ = ["flat_bounds", "model_bounds", "project", "projected_gradient"]
-
-
-def flat_bounds(bounds: Any, size: int) -> Bounds | None:
-    """Read bounds on a flat vector.
-
-    Parameters
-    ----------
-    bounds : None, object with lb and ub, pair, or sequence of pairs
-        Such as `scipy.optimize.Bounds`; one ``(lower, upper)`` for all parameters; or
-        one for each. None stands for no limit.
-    size : int
-        Number of parameters n.
-
-    Returns
-    -------
-    Bounds or None
-        The box; None where nothing is bounded.
-
-    Raises
-    ------
-    BoundsError
-        If the number of pairs is not n, or a lower limit lies above its upper one.
-    """
-    if bounds is None:
-        return None
-    if isinstance(bounds, Bounds):
-        bounds = (bounds.lower, bounds.upper)
-    elif hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-        bounds = (bounds.lb, bounds.ub)
-    elif isinstance(bounds, (str, bytes)) or not hasattr(bounds, "__len__"):
-        raise BoundsError(_unreadable(bounds))
-    elif not (len(bounds) == 2 and all(limit is None or np.ndim(limit) == 0 for limit in bounds)):
-        bounds = _columns(bounds, size)
-    lower = _fill(bounds[0], -np.inf, (size,), "bounds")
-    upper = _fill(bounds[1], np.inf, (size,), "bounds")
-    return _checked(lower, upper)
+__all__ = ["model_bounds"]
 
 
 def model_bounds(bounds: Any, layout: Layout) -> Bounds | None:
@@ -88,79 +51,7 @@ def model_bounds(bounds: Any, layout: Layout) -> Bounds | None:
     elif (flat := flat_bounds(bounds, layout.size)) is not None:
         np.maximum(box.lower, flat.lower, out=box.lower)
         np.minimum(box.upper, flat.upper, out=box.upper)
-    return _checked(box.lower, box.upper)
-
-
-def project(x: NDArray[np.float64], bounds: Bounds | None) -> NDArray[np.float64]:
-    """Return the point of the box nearest to `x`, shape (n,)."""
-    return x if bounds is None else np.clip(x, bounds.lower, bounds.upper)
-
-
-def projected_gradient(
-    x: NDArray[np.float64], g: NDArray[np.float64], bounds: Bounds | None
-) -> NDArray[np.float64]:
-    """Return ``x - P(x - g)``, shape (n,), which vanishes at a minimum in the box.
-
-    Parameters
-    ----------
-    x, g : ndarray, shape (n,), float64
-        Point in the box and gradient there.
-    bounds : Bounds or None
-        The box; without one the gradient itself is returned.
-
-    Returns
-    -------
-    ndarray, shape (n,), float64
-        The projected gradient.
-    """
-    return g if bounds is None else x - project(x - g, bounds)
-
-
-def _unreadable(bounds: Any) -> str:
-    return (
-        f"bounds are not usable: {bounds!r:.120}. Allowed are pairs (lower, upper), an "
-        "object with lb and ub, or a mapping from weight paths or layer names to pairs."
-    )
-
-
-def _columns(bounds: Any, size: int) -> tuple[list[Any], list[Any]]:
-    pairs = list(bounds)
-    if any(np.ndim(pair) == 0 or len(pair) != 2 for pair in pairs):
-        raise BoundsError(_unreadable(bounds))
-    if len(pairs) != size:
-        message = (
-            f"bounds have {len(pairs)} pairs for {size} parameters. Allowed is one pair for "
-            "each parameter, or one for all. Name weights instead: {'layer/kernel': (0, None)}."
-        )
-        raise BoundsError(message)
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-
-
-def _fill(limit: Any, default: float, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    if isinstance(limit, (list, tuple)):
-        limit = [default if entry is None else entry for entry in limit]
-    try:
-        values = np.asarray(default if limit is None else limit, dtype=np.float64)
-        return np.array(np.broadcast_to(values, shape))
-    except (TypeError, ValueError) as error:
-        message = (
-            f"a limit of {name!r} does not fit: {limit!r:.120}. Allowed is a number, None, or "
-            f"an array of shape {shape}. Pass one of them."
-        )
-        raise BoundsError(message) from error
-
-
-def _checked(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Bounds | None:
-    if np.isnan(lower).any() or np.isnan(upper).any() or (lower > upper).any():
-        index = int(np.argmax(~(lower <= upper)))
-        message = (
-            f"bounds exclude every value of parameter {index}: lower {lower[index]}, upper "
-            f"{upper[index]}. A lower limit may not lie above its upper one. Swap or widen them."
-        )
-        raise BoundsError(message)
-    if np.isneginf(lower).all() and np.isposinf(upper).all():
-        return None
-    return Bounds(lower, upper)
+    return checked(box.lower, box.upper)
 
 
 def _is_nonnegative(variable: keras.Variable) -> bool:
@@ -197,7 +88,7 @@ def _bound_weights(box: Bounds, layout: Layout, name: str, pair: Any) -> None:
             continue
         found = True
         shape = tuple(variable.shape)
-        lower, upper = _fill(pair[0], -np.inf, shape, name), _fill(pair[1], np.inf, shape, name)
+        lower, upper = filled(pair[0], -np.inf, shape, name), filled(pair[1], np.inf, shape, name)
         box.lower[place] = np.maximum(box.lower[place], lower.ravel())
         box.upper[place] = np.minimum(box.upper[place], upper.ravel())
     if not found:

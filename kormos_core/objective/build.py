@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import keras
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import AUTO
 from kormos_core.errors import (
     DataError,
     KormosError,
@@ -21,7 +22,6 @@ from kormos_core.objective.bounds import model_bounds
 from kormos_core.objective.faults import unusable
 from kormos_core.objective.forward import compute_loss, predict
 from kormos_core.objective.graph import EPSILON
-from kormos_core.objective.kinds import AUTO
 from kormos_core.objective.layers import compute_dtypes, sublayers
 from kormos_core.objective.noise import FrozenNoise
 from kormos_core.objective.numerics import Numerics

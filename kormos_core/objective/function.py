@@ -12,15 +12,13 @@ import keras
 import numpy as np
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import GAUSS_NEWTON, CheckedHVP, dense_hessian
 from kormos_core.data import reason_of
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
-from kormos_core.objective.curvature import CheckedHVP
-from kormos_core.objective.gauss_newton import GAUSS_NEWTON
 from kormos_core.objective.graph import Graph
-from kormos_core.objective.kinds import linearize
+from kormos_core.objective.kinds import kinds_of, linearize
 from kormos_core.objective.numerics import Numerics, runs_uncompiled
-from kormos_core.objective.objective import dense_hessian
 from kormos_core.objective.residuals import ResidualFace, Residuals
 from kormos_core.objective.sweep import Data, Inputs, Whole
 from kormos_core.protocols import Counts
@@ -184,7 +182,7 @@ class FunctionObjective(ResidualFace):
             self._product,
             lambda x: self.value_and_grad(x)[1],
             gauss_newton=self._difference_product,
-            kind=numerics.hvp,
+            kinds=kinds_of(numerics.hvp),
             dtype=numerics.precision,
             unusable={},
         )

@@ -25,9 +25,7 @@ from kormos_core.objective.squares import computes_residuals
 if TYPE_CHECKING:
     from kormos_core.objective.layout import Layout
 
-__all__ = ["GAUSS_NEWTON", "check_convex", "check_losses", "num_added", "regularization"]
-
-GAUSS_NEWTON = "gauss-newton"
+__all__ = ["check_convex", "check_losses", "num_added", "regularization"]
 
 _FROM_LOGITS = {"BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy"}
 _CONVEX = {

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 
 import keras
 
+from kormos_core.curvature import FINITE_DIFFERENCE, GAUSS_NEWTON, STEPS
 from kormos_core.errors import KormosError, UnsupportedError
-from kormos_core.objective.curvature import STEPS
-from kormos_core.objective.gauss_newton import GAUSS_NEWTON
-from kormos_core.objective.kinds import FINITE_DIFFERENCE
 from kormos_core.objective.rows import DENSE, Squares, fold_rows
 from kormos_core.objective.sweep import Data, Inputs, Slices, Whole
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import AUTO, FINITE_DIFFERENCE, GAUSS_NEWTON, Kinds
 from kormos_core.errors import UnsupportedError, nearest
-from kormos_core.objective.gauss_newton import GAUSS_NEWTON
 from kormos_core.registry import installed
 
 if TYPE_CHECKING:
@@ -23,14 +23,10 @@ __all__ = [
     "FINITE_DIFFERENCE",
     "HVP_KINDS",
     "check_kind",
-    "fallbacks",
-    "is_exact",
+    "kinds_of",
     "linearize",
-    "resolve_kind",
 ]
 
-AUTO = "auto"
-FINITE_DIFFERENCE = "finite-difference"
 HVP_KINDS = ("forward-over-reverse", "reverse-over-reverse", GAUSS_NEWTON, FINITE_DIFFERENCE)
 """Kinds of products that every backend has."""
 
@@ -61,55 +57,36 @@ def check_kind(kind: str) -> None:
         raise UnsupportedError(message)
 
 
-def resolve_kind(kind: str) -> str:
-    """Return the kind that is to be tried first.
+def kinds_of(kind: str) -> Kinds:
+    """Return the kinds to try where one is asked for.
 
     Parameters
     ----------
     kind : str
-        A kind that `check_kind` lets pass.
+        The one to begin with, or `AUTO` for the backend's best.
 
     Returns
     -------
-    str
-        The same; for `AUTO` the backend's best one.
-    """
-    return next(iter(current_backend().hvp_kinds)) if kind == AUTO else kind
-
-
-def fallbacks(kind: str) -> tuple[str, ...]:
-    """Return the kinds to try, in order.
-
-    Parameters
-    ----------
-    kind : str
-        The one to begin with.
-
-    Returns
-    -------
-    tuple of str
+    Kinds
         It, the backend's exact kinds, and finite differences, which need no check.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no such kind.
     """
-    exact = tuple(other for other in current_backend().hvp_kinds if other != kind)
-    return (kind, *exact, FINITE_DIFFERENCE) if kind != FINITE_DIFFERENCE else (kind,)
+    check_kind(kind)
+    if kind == FINITE_DIFFERENCE:
+        return Kinds((kind,))
+    own = tuple(current_backend().hvp_kinds)
+    first = own[0] if kind == AUTO else kind
+    order = (first, *(other for other in own if other != first), FINITE_DIFFERENCE)
+    return Kinds(order, frozenset() if _is_exact(first) else frozenset({first}))
 
 
-def is_exact(kind: str) -> bool:
-    """Tell whether a kind is the Hessian's own product and no approximation of it.
-
-    Parameters
-    ----------
-    kind : str
-        The kind.
-
-    Returns
-    -------
-    bool
-        False for Gauss-Newton, and for what a plugin declares as an approximation.
-    """
-    if ":" in kind:
-        return installed().hvp(kind).spec.exact
-    return kind != GAUSS_NEWTON
+def _is_exact(kind: str) -> bool:
+    """Tell whether a kind is the Hessian's own product and no approximation of it."""
+    return installed().hvp(kind).spec.exact if ":" in kind else kind != GAUSS_NEWTON
 
 
 def linearize(kind: str) -> Linearize:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from kormos_core.backends import current_backend
-from kormos_core.objective.kinds import AUTO
+from kormos_core.curvature import AUTO
 
 __all__ = ["Numerics", "runs_uncompiled"]
 

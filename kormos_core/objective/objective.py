@@ -13,13 +13,14 @@ import keras
 import numpy as np
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import GAUSS_NEWTON, CheckedHVP, dense_hessian
 from kormos_core.data import ArrayBatches
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
-from kormos_core.objective.curvature import CheckedHVP
 from kormos_core.objective.diagnose import blame_batch, blame_gradient
-from kormos_core.objective.gauss_newton import GAUSS_NEWTON, check_convex
+from kormos_core.objective.gauss_newton import check_convex
 from kormos_core.objective.graph import Graph
+from kormos_core.objective.kinds import kinds_of
 from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.residuals import ResidualFace, Residuals, rows_of
 from kormos_core.objective.rows import DENSE
@@ -39,44 +40,7 @@ if TYPE_CHECKING:
     from kormos_core.objective.sweep import Sweep
     from kormos_core.protocols import Bounds
 
-__all__ = ["HESSIAN_LIMIT", "ModelObjective", "dense_hessian"]
-
-HESSIAN_LIMIT = 2000
-"""Most parameters for which a dense Hessian is built: n products and n² numbers."""
-
-
-def dense_hessian(
-    hvp: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
-    x: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Build the Hessian from n products, one for each unit vector.
-
-    Parameters
-    ----------
-    hvp : callable
-        Product of ``(x, v)``.
-    x : ndarray, shape (n,), float64
-        The point.
-
-    Returns
-    -------
-    ndarray, shape (n, n), float64
-        The Hessian, made exactly symmetric.
-
-    Raises
-    ------
-    UnsupportedError
-        If n is above `HESSIAN_LIMIT`.
-    """
-    if x.size > HESSIAN_LIMIT:
-        message = (
-            f"a dense Hessian for {x.size:,} parameters would cost as many products and n² "
-            f"numbers. Allowed are {HESSIAN_LIMIT:,} parameters. Use a solver that takes "
-            "Hessian products: scipy:newton-cg, scipy:trust-ncg, scipy:trust-krylov."
-        )
-        raise UnsupportedError(message)
-    hessian = np.stack([hvp(x, unit) for unit in np.eye(x.size)])
-    return 0.5 * (hessian + hessian.T)
+__all__ = ["ModelObjective"]
 
 
 @final
@@ -140,7 +104,7 @@ class ModelObjective(ResidualFace):
             self._product,
             lambda x: self.value_and_grad(x)[1],
             gauss_newton=self._difference_product,
-            kind=numerics.hvp,
+            kinds=kinds_of(numerics.hvp),
             dtype=numerics.precision,
             unusable=program.unusable_hvp,
         )

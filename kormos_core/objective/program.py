@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any, final
 import keras
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import GAUSS_NEWTON
 from kormos_core.errors import NotBuiltError, UnsupportedError
 from kormos_core.objective.faults import guarded, unusable
 from kormos_core.objective.forward import predict
-from kormos_core.objective.gauss_newton import (
-    GAUSS_NEWTON,
-    check_losses,
-    num_added,
-    regularization,
-)
+from kormos_core.objective.gauss_newton import check_losses, num_added, regularization
 from kormos_core.objective.kinds import linearize
 from kormos_core.objective.layers import compute_dtypes
 from kormos_core.objective.layout import Layout

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import keras
 
 from kormos_core.errors import UnsupportedError
+from kormos_core.request import DEFAULT_MAXITER
 
 if TYPE_CHECKING:
     from kormos_core.training.progress import IterationProgress
 
-__all__ = ["DEFAULT_MAXITER", "callback_list", "callbacks_of", "refuse_rate_callbacks"]
-
-DEFAULT_MAXITER: Final = 15_000
-"""Iterations after which a solve without a limit ends; SciPy's own for L-BFGS-B."""
+__all__ = ["callback_list", "callbacks_of", "refuse_rate_callbacks"]
 
 _RATE_CALLBACKS: Final = (
     keras.callbacks.LearningRateScheduler,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kormos_core.objective import Layout, ModelObjective, Statistics
-    from kormos_core.training.iterate import Iterate
+    from kormos_core.run import Iterate
     from kormos_core.training.validation import Validation
 
 __all__ = ["CallbackObserver", "TrainingStatistics"]

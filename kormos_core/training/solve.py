@@ -16,13 +16,12 @@ from kormos_core.objective import (
     forget_programs,
     warn_of_tolerances,
 )
+from kormos_core.request import DEFAULT_MAXITER
 from kormos_core.result import Result, Status
+from kormos_core.run import Interrupt, Run
 from kormos_core.state import SolverState
-from kormos_core.training.callbacks import DEFAULT_MAXITER
-from kormos_core.training.interrupt import Interrupt
 from kormos_core.training.observer import CallbackObserver, TrainingStatistics
 from kormos_core.training.resume import Start, start
-from kormos_core.training.run import Run
 
 if TYPE_CHECKING:
     import keras

@@ -11,9 +11,10 @@ from models import SAMPLES, Case, floatx, make, normal, regression
 from oracles import differences, objective_of, point_of, quiet_hvp, relative, study
 
 from kormos_core.backends import current_backend
+from kormos_core.curvature import CheckedHVP, generic_direction, gradient_difference
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HVP_KINDS, FunctionObjective
-from kormos_core.objective.curvature import CheckedHVP, generic_direction, gradient_difference
+from kormos_core.objective.kinds import kinds_of
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
@@ -37,7 +38,7 @@ def checked(products=None, gradient=None, *, kind=FORWARD, dtype="float64", unus
         kinds.__getitem__,
         gradient or quadratic(hessian),
         gauss_newton=lambda x, v, step: hessian @ v,
-        kind=kind,
+        kinds=kinds_of(kind),
         dtype=dtype,
         unusable={} if unusable is None else unusable,
     )
@@ -248,7 +249,7 @@ def test_rounding_of_float32_gradients_convicts_nobody():
         {FORWARD: lambda x, v: hessian @ v, REVERSE: failing}.__getitem__,
         gradient,
         gauss_newton=failing,
-        kind=FORWARD,
+        kinds=kinds_of(FORWARD),
         dtype="float32",
         unusable={},
     )

@@ -21,9 +21,9 @@ from oracles import (
 )
 from scipy import optimize
 
+from kormos_core.curvature import dense_hessian
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
-from kormos_core.objective.objective import dense_hessian
 from kormos_core.protocols import Objective
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")

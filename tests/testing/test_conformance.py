@@ -23,7 +23,7 @@ WHOLE = ("scipy:l-bfgs-b", "native:lbfgs")
 BUILT_IN = [
     solver.name
     for solver in installed().solvers()
-    if solver.name.partition(":")[0] in {"native", "scipy", "tfp"}
+    if solver.name.partition(":")[0] in {"native", "scipy", "tfp", "torch"}
 ]
 OTHERS = [name for name in BUILT_IN if name not in WHOLE]
 

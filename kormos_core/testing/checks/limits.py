@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMITS"]
 
-EVALUATION_LIMITS: Final = ("maxfun", "maxfev", "max_nfev", "max_evals")
+EVALUATION_LIMITS: Final = ("maxfun", "maxfev", "max_nfev", "max_evals", "max_eval")
 """Names of options that limit evaluations."""
 
 _FEW: Final = 4  # evaluations after which none of the problems is solved

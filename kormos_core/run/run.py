@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from kormos_core.objective import project, projected_gradient
+from kormos_core.box import project, projected_gradient
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Result, Status
-from kormos_core.training.iterate import Iterate
-from kormos_core.training.recent import Recent
-from kormos_core.training.residual_watch import ResidualWatch
+from kormos_core.run.iterate import Iterate
+from kormos_core.run.recent import Recent
+from kormos_core.run.residual_watch import ResidualWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from numpy.typing import NDArray
 
-    from kormos_core.loop import Chunk, Point
     from kormos_core.protocols import BatchOptimizer, Bounds, Counts, Objective
     from kormos_core.registry import Registered
-    from kormos_core.training.interrupt import Interrupt
-    from kormos_core.training.iterate import Observer
+    from kormos_core.run.chunk import Chunk, Point
+    from kormos_core.run.interrupt import Interrupt
+    from kormos_core.run.iterate import Observer
 
 __all__ = ["Run"]
 

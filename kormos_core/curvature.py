@@ -22,19 +22,12 @@ doi:10.1162/neco.1994.6.1.147. Nocedal and Wright, "Numerical Optimization", 2nd
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from kormos_core.errors import CurvatureWarning, KormosError
-from kormos_core.objective.gauss_newton import GAUSS_NEWTON
-from kormos_core.objective.kinds import (
-    FINITE_DIFFERENCE,
-    check_kind,
-    fallbacks,
-    is_exact,
-    resolve_kind,
-)
+from kormos_core.errors import CurvatureWarning, KormosError, UnsupportedError
 from kormos_core.protocols import StopSolve
 
 if TYPE_CHECKING:
@@ -45,7 +38,26 @@ if TYPE_CHECKING:
     Gradient = Callable[[NDArray[np.float64]], NDArray[np.float64]]
     Product = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
-__all__ = ["STEPS", "CheckedHVP", "displacement", "generic_direction", "gradient_difference"]
+__all__ = [
+    "AUTO",
+    "FINITE_DIFFERENCE",
+    "GAUSS_NEWTON",
+    "HESSIAN_LIMIT",
+    "STEPS",
+    "CheckedHVP",
+    "Kinds",
+    "dense_hessian",
+    "displacement",
+    "generic_direction",
+    "gradient_difference",
+]
+
+AUTO: Final = "auto"
+FINITE_DIFFERENCE: Final = "finite-difference"
+GAUSS_NEWTON: Final = "gauss-newton"
+
+HESSIAN_LIMIT: Final = 2000
+"""Most parameters for which a dense Hessian is built: n products and n² numbers."""
 
 _TOLERANCE = {"float64": 1e-4, "float32": 0.01}  # relative; the known faults are of order 0.1
 STEPS = {"float64": 1e-6, "float32": 5e-3}
@@ -113,6 +125,65 @@ def generic_direction(size: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).normal(size=size)
 
 
+def dense_hessian(
+    hvp: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    x: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Build the Hessian from n products, one for each unit vector.
+
+    Parameters
+    ----------
+    hvp : callable
+        Product of ``(x, v)``.
+    x : ndarray, shape (n,), float64
+        The point.
+
+    Returns
+    -------
+    ndarray, shape (n, n), float64
+        The Hessian, made exactly symmetric.
+
+    Raises
+    ------
+    UnsupportedError
+        If n is above `HESSIAN_LIMIT`.
+    """
+    if x.size > HESSIAN_LIMIT:
+        message = (
+            f"a dense Hessian for {x.size:,} parameters would cost as many products and n² "
+            f"numbers. Allowed are {HESSIAN_LIMIT:,} parameters. Use a solver that takes "
+            "Hessian products: scipy:newton-cg, scipy:trust-ncg, scipy:trust-krylov."
+        )
+        raise UnsupportedError(message)
+    hessian = np.stack([hvp(x, unit) for unit in np.eye(x.size)])
+    return 0.5 * (hessian + hessian.T)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Kinds of products in the order to try them, finite differences last.
+
+    Attributes
+    ----------
+    order : tuple of str
+        Their names; the first is the one asked for.
+    inexact : frozenset of str
+        Those among them that approximate the Hessian on purpose.
+    """
+
+    order: tuple[str, ...]
+    inexact: frozenset[str] = frozenset()
+
+    def after(self, kind: str) -> tuple[str, ...]:
+        """Return `kind` and those that follow it."""
+        return self.order[self.order.index(kind) :]
+
+    def is_exact(self, kind: str) -> bool:
+        """Tell whether a `kind` is the Hessian's own product."""
+        return kind not in self.inexact
+
+
 @final
 class CheckedHVP:
     """Product of the Hessian by the first kind that passes the check (`HVP`).
@@ -125,18 +196,13 @@ class CheckedHVP:
         The gradient, shape (n,), at a point of shape (n,).
     gauss_newton : callable
         The Gauss-Newton product of ``(x, v, step)`` whose Jacobian is a difference, which
-        the product of that kind is compared with.
-    kind : str
-        Kind to start with, one that `check_kind` lets pass.
+        the product of that kind is compared with; None where there is no such kind.
+    kinds : Kinds
+        The kinds to try.
     dtype : str
         Dtype that the model computes in, which sets the differences' steps.
     unusable : dict of str to str
         Kinds that are known to fail, with the reason; it is kept up to date.
-
-    Raises
-    ------
-    UnsupportedError
-        If the kind is unknown.
     """
 
     def __init__(
@@ -144,12 +210,11 @@ class CheckedHVP:
         product: Callable[[str], Product],
         gradient: Gradient,
         *,
-        gauss_newton: Callable[..., NDArray[np.float64]],
-        kind: str,
+        gauss_newton: Callable[..., NDArray[np.float64]] | None = None,
+        kinds: Kinds,
         dtype: str,
         unusable: dict[str, str],
     ) -> None:
-        check_kind(kind)
         precision = "float64" if dtype == "float64" else "float32"
         self.step = STEPS[precision]
         self._noise = _NOISE[precision]
@@ -157,7 +222,7 @@ class CheckedHVP:
         self._gradient = gradient
         self._gauss_newton = gauss_newton
         self._make = product
-        self._requested = resolve_kind(kind)
+        self._kinds = kinds
         self._unusable = unusable
         self._wrong: set[str] = set()
         self._chosen: str | None = None
@@ -173,7 +238,7 @@ class CheckedHVP:
     @property
     def current(self) -> str:
         """Kind in use, or the one that would be tried first."""
-        return self._chosen or self._requested
+        return self._chosen or self._kinds.order[0]
 
     def __call__(self, x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``H(x) v``, shape (n,), float64."""
@@ -231,7 +296,7 @@ class CheckedHVP:
         self, kind: str, x: NDArray[np.float64], v: NDArray[np.float64], step: float
     ) -> NDArray[np.float64]:
         """Return the product of a kind by differences."""
-        if kind != GAUSS_NEWTON:
+        if kind != GAUSS_NEWTON or self._gauss_newton is None:
             return gradient_difference(self._gradient, x, v, step)
         return self._gauss_newton(x, v, displacement(x, v, step))
 
@@ -245,17 +310,18 @@ class CheckedHVP:
         direction = generic_direction(x.size)
         reasons: dict[str, str] = {}
         differences: dict[bool, NDArray[np.float64]] = {}
-        for kind in fallbacks(self.current):
+        for kind in self._kinds.after(self.current):
             if kind == FINITE_DIFFERENCE:
                 break
             hv = self._try(kind, x, direction, reasons)
             if hv is None:
                 continue
-            if not is_exact(kind) and kind != GAUSS_NEWTON:
+            if not self._kinds.is_exact(kind) and kind != GAUSS_NEWTON:
                 break  # nothing is known that it should agree with
-            if is_exact(kind) not in differences:
-                differences[is_exact(kind)] = self._reference(kind, x, direction, self.step)
-            difference = differences[is_exact(kind)]
+            exact = self._kinds.is_exact(kind)
+            if exact not in differences:
+                differences[exact] = self._reference(kind, x, direction, self.step)
+            difference = differences[exact]
             if not np.isfinite(difference).all():
                 return  # nothing can be told; the solver will see to that
             if self._agrees(kind, hv, difference, x, direction):
