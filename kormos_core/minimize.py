@@ -15,7 +15,13 @@ from kormos_core.backends import current_backend
 from kormos_core.check import check_request
 from kormos_core.data import reason_of
 from kormos_core.errors import BoundsError, UnsupportedError
-from kormos_core.objective import FunctionObjective, Layout, Numerics, flat_bounds
+from kormos_core.objective import (
+    FunctionObjective,
+    Layout,
+    Numerics,
+    flat_bounds,
+    name_unbounded,
+)
 from kormos_core.optimizer import get
 from kormos_core.request import as_constraints, check_jit, overridden
 from kormos_core.training import (
@@ -214,6 +220,7 @@ def solve_function(
         size=objective.size,
         dtype="float64",
         has_bounds=objective.bounds is not None,
+        unbounded=name_unbounded(objective.bounds),
         has_constraints=bool(objective.constraints),
     )
     if "residuals" in request.registered.spec.needs:

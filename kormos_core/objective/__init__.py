@@ -3,6 +3,7 @@
 from kormos_core.objective.bounds import (
     flat_bounds,
     model_bounds,
+    name_unbounded,
     project,
     projected_gradient,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "forget_programs",
     "mean_of_squares",
     "model_bounds",
+    "name_unbounded",
     "project",
     "projected_gradient",
     "residuals_of",

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from kormos_core.objective.layout import Layout
 
-__all__ = ["flat_bounds", "model_bounds", "project", "projected_gradient"]
+__all__ = [
+    "flat_bounds",
+    "model_bounds",
+    "name_unbounded",
+    "project",
+    "projected_gradient",
+]
+
+_MAX_NAMES = 3
 
 
 def flat_bounds(bounds: Any, size: int) -> Bounds | None:
@@ -114,6 +122,42 @@ def projected_gradient(
         The projected gradient.
     """
     return g if bounds is None else x - project(x - g, bounds)
+
+
+def name_unbounded(bounds: Bounds | None, layout: Layout | None = None) -> str:
+    """Name parameters that bounds leave without a finite limit.
+
+    Parameters
+    ----------
+    bounds : Bounds or None
+        The box.
+    layout : Layout or None
+        The weights that the parameters are of; without it they are numbered.
+
+    Returns
+    -------
+    str
+        How many they are and the first of them; empty where there are none, or no box.
+    """
+    if bounds is None:
+        return ""
+    places = np.flatnonzero(~(np.isfinite(bounds.lower) & np.isfinite(bounds.upper)))
+    if not places.size:
+        return ""
+    names = [
+        f"{_name(int(i), layout)} in [{bounds.lower[i]:g}, {bounds.upper[i]:g}]"
+        for i in places[:_MAX_NAMES]
+    ]
+    more = ", ..." if places.size > _MAX_NAMES else ""
+    return f"{places.size} of {bounds.lower.size} have none: {', '.join(names)}{more}"
+
+
+def _name(index: int, layout: Layout | None) -> str:
+    if layout is not None:
+        for variable, place in zip(layout.variables, layout.slices(), strict=True):
+            if place.start <= index < place.stop:
+                return f"{variable.path}[{index - place.start}]"
+    return f"parameter {index}"
 
 
 def _unreadable(bounds: Any) -> str:
