@@ -69,7 +69,7 @@ _DECLARED: Final[tuple[SolverSpec, ...]] = (
         needs=_GRAD,
         supports=_SUPPORTS,
         dtypes=_DTYPES,
-        # 2**n + 1 samples and their triangulation: 4 s for n = 9, 12 s for 10, 52 s for 11
+        # 2**n + 1 samples a round and their triangulation: 2 s for n = 8, 12 s for n = 10
         max_parameters=10,
         tolerates_nonfinite=True,
         requires_bounds=True,

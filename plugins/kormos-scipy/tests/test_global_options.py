@@ -256,8 +256,8 @@ def test_a_population_that_is_given_is_where_the_search_begins():
 
 @pytest.mark.parametrize("sampling", ["sobol", "halton"])
 def test_a_triangulation_that_would_take_minutes_is_refused(sampling):
-    with pytest.raises(UnsupportedError, match=r"takes at most 8 parameters .* There are 9"):
-        solve("shgo", Bowl(9), sampling_method=sampling)
+    with pytest.raises(UnsupportedError, match=r"takes at most 6 parameters .* There are 7"):
+        solve("shgo", Bowl(7), sampling_method=sampling)
 
 
 def test_general_constraints_are_refused():
