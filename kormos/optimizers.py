@@ -15,6 +15,7 @@ from kormos_core.objective import (
     build_objective,
     float_dtype,
     forget_programs,
+    name_unbounded,
 )
 from kormos_core.optimizer import BatchOptimizer, get
 from kormos_core.request import as_constraints, overridden
@@ -239,6 +240,7 @@ class ScipyBatchOptimizer(BatchOptimizer):
             size=objective.size,
             dtype=objective.dtype,
             has_bounds=objective.bounds is not None,
+            unbounded=name_unbounded(objective.bounds, objective.program.layout),
             has_constraints=bool(objective.constraints),
         )
         with Interrupt() as interrupt:

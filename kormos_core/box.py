@@ -13,9 +13,20 @@ from kormos_core.errors import BoundsError
 from kormos_core.protocols import Bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["checked", "filled", "flat_bounds", "project", "projected_gradient"]
+__all__ = [
+    "checked",
+    "filled",
+    "flat_bounds",
+    "project",
+    "projected_gradient",
+    "tell_unbounded",
+]
+
+_MAX_NAMES = 3
 
 
 def flat_bounds(bounds: Any, size: int) -> Bounds | None:
@@ -77,6 +88,35 @@ def projected_gradient(
         The projected gradient.
     """
     return g if bounds is None else x - project(x - g, bounds)
+
+
+def tell_unbounded(bounds: Bounds | None, name: Callable[[int], str] | None = None) -> str:
+    """Name parameters that bounds leave without a finite limit.
+
+    Parameters
+    ----------
+    bounds : Bounds or None
+        The box.
+    name : callable, optional
+        From a parameter's number to its name; without it they are numbered.
+
+    Returns
+    -------
+    str
+        How many they are and the first of them; empty where there are none, or no box.
+    """
+    if bounds is None:
+        return ""
+    places = np.flatnonzero(~(np.isfinite(bounds.lower) & np.isfinite(bounds.upper)))
+    if not places.size:
+        return ""
+    name = name or "parameter {}".format
+    names = [
+        f"{name(int(i))} in [{bounds.lower[i]:g}, {bounds.upper[i]:g}]"
+        for i in places[:_MAX_NAMES]
+    ]
+    more = ", ..." if places.size > _MAX_NAMES else ""
+    return f"{places.size} of {bounds.lower.size} have none: {', '.join(names)}{more}"
 
 
 def filled(limit: Any, default: float, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:

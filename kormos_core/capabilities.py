@@ -51,6 +51,8 @@ class SolverSpec:
     tolerates_nonfinite : bool
         Whether it recovers by itself from a trial point with a NaN or infinite loss;
         otherwise such a point ends the solve.
+    requires_bounds : bool
+        Whether it searches a box: it needs finite bounds on every parameter.
     citation : str
         Source of the algorithm: authors, title, year, DOI.
     api_version : int
@@ -70,6 +72,7 @@ class SolverSpec:
     dense_matrices: int = 0
     max_parameters: int | None = None
     tolerates_nonfinite: bool = False
+    requires_bounds: bool = False
     citation: str = ""
     api_version: int = API_VERSION
 
@@ -91,6 +94,12 @@ class SolverSpec:
         _check_words("kind", {self.kind}, get_args(Kind), self.name)
         _check_words("needs", self.needs, get_args(Need), self.name)
         _check_words("supports", self.supports, get_args(Support), self.name)
+        if self.requires_bounds and "bounds" not in self.supports:
+            message = (
+                f"solver {self.name!r} requires bounds that it does not support: supports "
+                f"{sorted(self.supports)}. Add 'bounds' to supports."
+            )
+            raise ValueError(message)
 
 
 @final

@@ -36,6 +36,7 @@ class _Request:
     size: int
     dtype: str
     has_bounds: bool
+    unbounded: str
     has_constraints: bool
     available_memory_bytes: int
 
@@ -61,6 +62,7 @@ def check_request(
     size: int,
     dtype: str,
     has_bounds: bool = False,
+    unbounded: str = "",
     has_constraints: bool = False,
     available_memory_bytes: int | None = None,
     registry: Registry | None = None,
@@ -79,6 +81,9 @@ def check_request(
         Their dtype: ``"float64"``; of several the one of lowest precision.
     has_bounds : bool
         Whether there are bounds.
+    unbounded : str
+        Which parameters they leave without a finite limit, in words; empty where all have two
+        or it is not known yet.
     has_constraints : bool
         Whether there are general constraints.
     available_memory_bytes : int, optional
@@ -101,6 +106,7 @@ def check_request(
         size=size,
         dtype=dtype,
         has_bounds=has_bounds,
+        unbounded=unbounded,
         has_constraints=has_constraints,
         available_memory_bytes=available_memory_bytes,
     )
@@ -196,6 +202,18 @@ def _check_bounds(registered: Registered, request: _Request) -> _Refusal | None:
     )
 
 
+def _check_box(registered: Registered, request: _Request) -> _Refusal | None:
+    if not registered.spec.requires_bounds or (request.has_bounds and not request.unbounded):
+        return None
+    given = request.unbounded or "no bounds are given"
+    return _Refusal(
+        what=f"{registered.name} searches a box and needs finite bounds on every parameter, and "
+        f"{given}",
+        cure="Give bounds=(lower, upper), one pair for all parameters or one for each, or use a "
+        "solver of its kind that needs none",
+    )
+
+
 def _check_constraints(registered: Registered, request: _Request) -> _Refusal | None:
     if not request.has_constraints or "constraints" in registered.spec.supports:
         return None
@@ -244,6 +262,7 @@ _RULES: tuple[_Rule, ...] = (
     _check_backend,
     _check_dtype,
     _check_bounds,
+    _check_box,
     _check_constraints,
     _check_size,
     _check_memory,

@@ -20,6 +20,7 @@ from kormos_core.objective import (
     Layout,
     Numerics,
     flat_bounds,
+    name_unbounded,
     runs_uncompiled,
 )
 from kormos_core.optimizer import get
@@ -221,6 +222,7 @@ def solve_function(
         size=objective.size,
         dtype="float64",
         has_bounds=objective.bounds is not None,
+        unbounded=name_unbounded(objective.bounds),
         has_constraints=bool(objective.constraints),
     )
     if "residuals" in request.registered.spec.needs:

@@ -48,6 +48,7 @@ def test_a_declaration_cannot_be_changed() -> None:
         ({"aliases": ("a:b",)}, ValueError, r"alias of solver 'l-bfgs-b': 'a:b' is not usable"),
         ({"kind": "magic"}, ValueError, r"unknown kind \['magic'\].*Allowed: batch, least-sq"),
         ({"needs": frozenset({"luck"})}, ValueError, r"unknown needs \['luck'\] of solver"),
+        ({"requires_bounds": True}, ValueError, r"requires bounds .* Add 'bounds' to supports"),
         ({"supports": frozenset({"bound"})}, ValueError, r"Allowed: bounds, constraints, stop"),
     ],
 )

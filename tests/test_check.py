@@ -194,3 +194,39 @@ def test_many_solvers_that_could_do_it_are_not_all_named() -> None:
 
     with pytest.raises(KormosError, match=r"memory: a:s0, a:s1, a:s2, a:s3, a:s4, a:s5 and 3 mo"):
         check_request(crowd.resolve("a:dense"), **PLAIN | {"size": 10**6, "registry": crowd})
+
+
+BOXES = registry(
+    odd=[
+        spec("grid", "", "bounds", kind="global", requires_bounds=True),
+        spec("hops", "", kind="global"),
+    ]
+)
+
+
+def test_a_box_that_is_finite_is_accepted() -> None:
+    check_request(BOXES.resolve("odd:grid"), **PLAIN | {"registry": BOXES, "has_bounds": True})
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (
+            {"has_bounds": False},
+            (
+                r"^odd:grid searches a box and needs finite bounds on every parameter, and no "
+                r"bounds are given\. Give bounds=\(lower, upper\), one pair for all parameters or "
+                r"one for each, or use a solver of its kind that needs none: odd:hops\.$"
+            ),
+        ),
+        (
+            {"has_bounds": True, "unbounded": "1 of 2 have none: parameter 1 in [0, inf]"},
+            r"on every parameter, and 1 of 2 have none: parameter 1 in \[0, inf\]\. Give bounds",
+        ),
+    ],
+)
+def test_a_box_that_is_missing_or_infinite_is_refused(
+    request_: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        check_request(BOXES.resolve("odd:grid"), **PLAIN | {"registry": BOXES} | request_)

@@ -11,7 +11,6 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 from contextvars import ContextVar
 from types import MappingProxyType

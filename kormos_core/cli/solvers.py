@@ -108,6 +108,7 @@ def _record(solver: Registered) -> dict[str, Any]:
         "default": spec.default,
         "dense_matrices": spec.dense_matrices,
         "max_parameters": spec.max_parameters,
+        "requires_bounds": spec.requires_bounds,
         "summary": spec.summary,
         "citation": spec.citation,
         "package": solver.distribution,

@@ -18,7 +18,7 @@ from kormos_core.check import check_request
 from kormos_core.compare.limits import Limits
 from kormos_core.compare.watch import Limited, Paced, Watch
 from kormos_core.data import adapt
-from kormos_core.objective import AUTO, Settings, build_objective
+from kormos_core.objective import AUTO, Settings, build_objective, name_unbounded
 from kormos_core.training import DEFAULT_MAXITER, Interrupt, Run
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def _make_ready(
         size=objective.size,
         dtype=objective.dtype,
         has_bounds=objective.bounds is not None,
+        unbounded=name_unbounded(objective.bounds, objective.program.layout),
         has_constraints=False,
     )
     if "residuals" in registered.spec.needs:

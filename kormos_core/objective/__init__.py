@@ -2,7 +2,7 @@
 
 from kormos_core.box import flat_bounds, project, projected_gradient
 from kormos_core.curvature import AUTO, HESSIAN_LIMIT
-from kormos_core.objective.bounds import model_bounds
+from kormos_core.objective.bounds import model_bounds, name_unbounded
 from kormos_core.objective.build import build_objective, forget_programs
 from kormos_core.objective.function import FunctionObjective
 from kormos_core.objective.kinds import HVP_KINDS, check_kind
@@ -37,6 +37,7 @@ __all__ = [
     "forget_programs",
     "mean_of_squares",
     "model_bounds",
+    "name_unbounded",
     "project",
     "projected_gradient",
     "residuals_of",

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from kormos_core.box import checked, filled, flat_bounds
+from kormos_core.box import checked, filled, flat_bounds, tell_unbounded
 from kormos_core.errors import BoundsError, UnsupportedError, nearest
 from kormos_core.protocols import Bounds
 
 if TYPE_CHECKING:
     from kormos_core.objective.layout import Layout
 
-__all__ = ["model_bounds"]
+__all__ = ["model_bounds", "name_unbounded"]
 
 
 def model_bounds(bounds: Any, layout: Layout) -> Bounds | None:
@@ -52,6 +52,32 @@ def model_bounds(bounds: Any, layout: Layout) -> Bounds | None:
         np.maximum(box.lower, flat.lower, out=box.lower)
         np.minimum(box.upper, flat.upper, out=box.upper)
     return checked(box.lower, box.upper)
+
+
+def name_unbounded(bounds: Bounds | None, layout: Layout | None = None) -> str:
+    """Name parameters that bounds leave without a finite limit.
+
+    Parameters
+    ----------
+    bounds : Bounds or None
+        The box.
+    layout : Layout or None
+        The weights that the parameters are of; without it they are numbered.
+
+    Returns
+    -------
+    str
+        How many they are and the first of them; empty where there are none, or no box.
+    """
+    return tell_unbounded(bounds, lambda index: _name(index, layout))
+
+
+def _name(index: int, layout: Layout | None) -> str:
+    if layout is not None:
+        for variable, place in zip(layout.variables, layout.slices(), strict=True):
+            if place.start <= index < place.stop:
+                return f"{variable.path}[{index - place.start}]"
+    return f"parameter {index}"
 
 
 def _is_nonnegative(variable: keras.Variable) -> bool:

@@ -44,15 +44,21 @@ class Recent:
     """The latest evaluations of a solve."""
 
     def __init__(self) -> None:
+        self._held: Evaluation | None = None
         self._kept: deque[Evaluation] = deque(maxlen=_MEMORY)
 
     def keep(self, x: NDArray[np.float64], f: float, g: NDArray[np.float64] | None) -> None:
         """Keep an evaluation: ``x``, shape (n,), its loss ``f`` and gradient ``g``."""
         self._kept.append(Evaluation(x, f, g))
 
+    def hold(self, x: NDArray[np.float64], f: float, g: NDArray[np.float64] | None) -> None:
+        """Keep ``x``, shape (n,), its loss ``f`` and gradient ``g`` until others are held."""
+        self._held = Evaluation(x, f, g)
+
     def recall(self, x: NDArray[np.float64]) -> Evaluation | None:
         """Return the latest evaluation at ``x``, shape (n,), if there is one."""
         for known in reversed(self._kept):
             if np.array_equal(known.x, x):
                 return known
-        return None
+        held = self._held
+        return held if held is not None and np.array_equal(held.x, x) else None

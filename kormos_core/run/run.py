@@ -346,10 +346,11 @@ class Run(ResidualWatch):
         raise stop
 
     def _measure(self, x: NDArray[np.float64]) -> tuple[float, float]:
-        if "grad" not in self._registered.spec.needs:
-            return self.value(x), math.nan
-        f, g = self.value_and_grad(x)
-        return f, float(np.linalg.norm(projected_gradient(x, g, self.bounds)))
+        takes_gradients = "grad" in self._registered.spec.needs
+        f, g = self.value_and_grad(x) if takes_gradients else (self.value(x), None)
+        self._recent.hold(x, f, g)  # a global solver may tell the same best point again
+        slope = math.nan if g is None else projected_gradient(x, g, self.bounds)
+        return f, float(np.linalg.norm(slope))
 
     def _prefer(self, x: NDArray[np.float64], f: float) -> None:
         """Keep the best accepted point; under constraints the latest."""

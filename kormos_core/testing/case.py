@@ -148,6 +148,8 @@ class Case:
         from kormos_core.testing.trial import Demands
 
         asked = Demands(**({"maxiter": MAXITER} | demands))
+        if self.spec.requires_bounds:
+            problem = problem.within_box()
         return self._bench(precision).solve(self.create(**(options or {})), problem, asked)
 
     def _bench(self, precision: str) -> Bench:

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     from kormos_core.testing.case import Case
 
-__all__ = ["CURVE", "PENALTY", "Fitting", "Watch", "logistic_data", "weights_of"]
+__all__ = ["BOX", "CURVE", "PENALTY", "Fitting", "Watch", "logistic_data", "weights_of"]
 
 PENALTY: Final = 1.0 / 64.0
 """Factor of the sum of the kernel's squares; a number that float32 holds exactly."""
 
 CURVE: Final = (-1.2, 0.5)
 """Weights of the exponential curve that the data of least squares lie on."""
+
+BOX: Final = (-6.0, 5.0)
+"""Bounds of every weight, for a solver that requires them; they hold all solutions."""
 
 _SAMPLES = 40
 
@@ -152,7 +155,8 @@ class Fitting:
             loss = keras.losses.MeanSquaredError(dtype=dtype)
         else:
             loss = keras.losses.BinaryCrossentropy(from_logits=True, dtype=dtype)
-        optimizer = BatchOptimizer(case.name, options=case.options)
+        box = BOX if case.spec.requires_bounds else None
+        optimizer = BatchOptimizer(case.name, options=case.options, bounds=box)
         model.compile(optimizer=optimizer, loss=loss)
         return model
 

@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 _ROOT: Final = 2.0**0.5
+_LOWER: Final = (-5.0, -4.5)  # not the same on either side: no minimum is in the middle
+_UPPER: Final = (4.5, 6.0)
 _STEEP: Final = ((1.0, 2.0), (0.0, 4.0))  # its condition squared is that of the quadratic: 26
 
 
@@ -82,6 +84,18 @@ class Problem:
         linear = np.array(self.slopes) @ (x - np.array(self.center))
         bent = self.bend * np.array([10.0 * (x[1] - x[0] ** 2), 1.0 - x[0]])
         return float(self.shift + 0.5 * (linear @ linear + bent @ bent))
+
+    def within_box(self) -> Problem:
+        """Return the problem in a box, for a solver that requires one.
+
+        Returns
+        -------
+        Problem
+            Itself where it has bounds; else one whose box holds start and minimum.
+        """
+        if self.lower is not None:
+            return self
+        return replace(self, lower=_LOWER, upper=_UPPER)
 
     @property
     def fall(self) -> float:

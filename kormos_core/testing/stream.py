@@ -75,6 +75,8 @@ def measure(case: Case, num_batches: int) -> dict[str, int]:
         bytes.
     """
     dtype, num_columns = max(case.spec.dtypes), _COLUMNS[case.takes_residuals]
+    if case.spec.kind == "global":
+        num_columns = 1  # an iteration takes a multiple of n sweeps, or a power of it
     unit = keras.layers.Dense(1, kernel_initializer="zeros", dtype=dtype)
     model = keras.Sequential([keras.Input((num_columns,), dtype=dtype), unit])
     model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype), optimizer="sgd")
@@ -85,6 +87,7 @@ def measure(case: Case, num_batches: int) -> dict[str, int]:
             Batches(number, num_columns, dtype),
             solver=case.name,
             options=case.options,
+            bounds=(-1.0, 1.5) if case.spec.requires_bounds else None,
             epochs=_ITERATIONS,
             verbose=0,
         )

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kormos_core.objective import FunctionObjective
+from kormos_core.protocols import Bounds
 from kormos_core.testing.recorder import Recorder
 from kormos_core.testing.spy import Log, Tapped
 from kormos_core.training import Interrupt, Run
@@ -66,7 +67,10 @@ class Wide:
         function = residuals if squares else loss
         self._case, self._maxiter = case, maxiter
         self._start = np.full(size, 2.0)
-        self._objective = FunctionObjective(function, size, squares=squares)
+        box = Bounds(np.full(size, -3.0), np.full(size, 2.5))
+        self._objective = FunctionObjective(
+            function, size, squares=squares, bounds=box if case.spec.requires_bounds else None
+        )
         self._recorder = Recorder(size)
         if squares:
             self._objective.prepare_residuals(self._start)

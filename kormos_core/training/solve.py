@@ -14,6 +14,7 @@ from kormos_core.objective import (
     build_objective,
     float_dtype,
     forget_programs,
+    name_unbounded,
     warn_of_tolerances,
 )
 from kormos_core.request import DEFAULT_MAXITER
@@ -84,6 +85,7 @@ class Solve:
             size=self._objective.size,
             dtype=self._objective.dtype,
             has_bounds=self._objective.bounds is not None,
+            unbounded=name_unbounded(self._objective.bounds, self._objective.program.layout),
             has_constraints=bool(self._objective.constraints),
         )
         if "residuals" in request.registered.spec.needs:

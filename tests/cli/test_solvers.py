@@ -50,6 +50,7 @@ def test_json_holds_what_each_solver_declares() -> None:
     assert (records[0]["package"], records[0]["version"]) == ("kormos-scipy", "1.0")
     assert records[1]["backends"] == ["jax", "tensorflow"]
     assert (records[1]["kind"], records[1]["max_parameters"]) == ("least-squares", 1000)
+    assert [record["requires_bounds"] for record in records] == [False, False]
 
 
 def test_a_pipe_gets_one_line_a_solver_with_its_summary() -> None:

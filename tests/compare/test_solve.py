@@ -9,6 +9,7 @@ from kormos_core.compare import find_problem
 from kormos_core.compare.limits import Limits
 from kormos_core.compare.solve import run_solver
 from kormos_core.compare.tune import run_optimizer
+from kormos_core.errors import UnsupportedError
 from kormos_core.registry import installed
 
 
@@ -40,6 +41,21 @@ def train(
     return instance, run_optimizer(
         instance, name, options or {}, rates, limits, told or Told(), seed=0
     )
+
+
+def test_a_solver_that_needs_bounds_is_refused_on_a_problem_without(float64):
+    told = Told()
+
+    with pytest.raises(UnsupportedError, match=r"^scipy:direct searches a box and needs finite b"):
+        solve("scipy:direct", told=told, iterations=5)
+    assert told.rows == []
+
+
+def test_a_global_solver_without_bounds_is_traced_as_others_are(float64):
+    found = solve("scipy:basinhopping", iterations=3)
+
+    assert [row[0] for row in found.rows] == [0, 1, 2, 3]
+    assert (found.status, found.loss < 1e-9) == ("MAX_ITER", True)
 
 
 @pytest.mark.parametrize("solver", ["scipy:l-bfgs-b", "native:lbfgs", "native:newton-cg"])

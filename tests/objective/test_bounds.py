@@ -12,6 +12,7 @@ from kormos_core.objective import (
     Layout,
     flat_bounds,
     model_bounds,
+    name_unbounded,
     project,
     projected_gradient,
 )
@@ -210,3 +211,24 @@ def test_a_projected_gradient_without_a_box_is_the_gradient():
     g = np.array([1.0, -2.0])
 
     assert projected_gradient(np.zeros(2), g, None) is g
+
+
+def test_parameters_without_a_finite_limit_are_named(layout):
+    box = model_bounds({"first": (-1, 1), "second/kernel": (0, [[1], [INF], [2]])}, layout)
+    kernel = layout.variables[-1].path
+
+    assert name_unbounded(box, layout) == f"1 of 12 have none: {kernel}[1] in [0, inf]"
+
+
+def test_of_many_parameters_without_a_finite_limit_the_first_are_named():
+    box = flat_bounds((0, None), 5)
+
+    assert name_unbounded(box) == (
+        "5 of 5 have none: parameter 0 in [0, inf], parameter 1 in [0, inf], "
+        "parameter 2 in [0, inf], ..."
+    )
+
+
+@pytest.mark.parametrize("bounds", [None, (-1, 1)])
+def test_nothing_is_named_where_all_is_finite_or_there_is_no_box(bounds):
+    assert not name_unbounded(flat_bounds(bounds, 3))

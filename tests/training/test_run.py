@@ -111,6 +111,23 @@ def walk(*points):
     return script
 
 
+def test_the_best_point_that_is_told_again_and_again_is_evaluated_once():
+    best = np.array([1.0, 1.0])
+
+    def script(objective, x0, maxiter, callback):
+        objective.value_and_grad(x0)
+        for step in range(3):
+            for trial in range(6):  # more than are remembered
+                objective.value_and_grad(np.array([step, 10.0 + trial]))
+            callback(best)
+        return outcome(best, num_iterations=3)
+
+    _, notes, objective = solve(script)
+
+    assert [iterate.loss for iterate in notes.iterates] == [0.5, 0.5, 0.5]
+    assert objective.counts.fg == 1 + 3 * 6 + 1
+
+
 # --- what is told ------------------------------------------------------------------------
 
 

@@ -107,6 +107,12 @@ def check_refusals(case: Case) -> None:
     asked.append((dtype, f"does not take parameters in {dtype}", {"dtype": dtype}))
     if spec.backends:
         asked.append(("another backend", "does not run on", {"backend": "none"}))
+    if spec.requires_bounds:
+        for what, changes in (
+            ("no bounds", {"has_bounds": False}),
+            ("infinite bounds", {"unbounded": "1 of 3 have none"}),
+        ):
+            asked.append((what, "needs finite bounds", changes))
     if spec.max_parameters is not None:
         size = spec.max_parameters + 1
         asked.append((f"n = {size}", "takes at most", {"size": size}))
@@ -136,7 +142,13 @@ def _request(case: Case, **changes: Any) -> None:
     spec = case.spec
     backend = min(spec.backends, default="tensorflow")
     dtype = max(spec.dtypes, default="float64")
-    given = {**_REQUEST, "backend": backend, "dtype": dtype, **changes}
+    given = {
+        **_REQUEST,
+        "has_bounds": spec.requires_bounds,
+        "backend": backend,
+        "dtype": dtype,
+        **changes,
+    }
     check_request(case.registered, **given)
 
 

@@ -79,6 +79,9 @@ def check_callback(case: Case) -> None:
     """Check that `case` calls back exactly once for each accepted iterate."""
     law = "The callback is called once for each accepted iterate, in order, and not for x0."
     for trial in (case.whole, case.quadratic):
+        if case.spec.kind == "global":
+            _check_falling(trial)
+            continue
         accepted, x0 = trial.accepted, np.array(trial.problem.x0)
         demand(
             accepted or trial.result is None or np.array_equal(trial.x, x0),
@@ -96,6 +99,21 @@ def check_callback(case: Case) -> None:
                 do="Call once, where a step is accepted, and not where it is rejected.",
             )
         _check_evaluated(trial, law)
+
+
+def _check_falling(trial: Trial) -> None:
+    """Check that each iteration of a global search tells the best point so far."""
+    law = "An iteration of a global solver calls back once, with the best point so far."
+    losses = [trial.problem.loss(x) for x in (np.array(trial.problem.x0), *trial.accepted)]
+    rises = [number for number, rise in enumerate(np.diff(losses), 1) if rise > 0.0]
+    demand(
+        len(losses) > 1 and not rises,
+        law,
+        seen=f"{len(losses) - 1} calls, {len(rises)} of them with a loss above the one before, "
+        f"such as number {rises[:1]}",
+        do="Remember the best point of the search, x0 among them, and call back with it.",
+    )
+    _check_evaluated(trial, law)
 
 
 def _check_evaluated(trial: Trial, law: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kormos_core.errors import UnsupportedError
+from kormos_scipy.global_specs import GLOBAL
 from kormos_scipy.least_squares_specs import LEAST_SQUARES
 from kormos_scipy.specs import SPECS
 
@@ -57,7 +58,7 @@ def check_request(method: Method, objective: Objective, maxiter: int) -> None:
 
 def _able(method: Method, word: str) -> str:
     """Name the methods of its kind that honor something."""
-    specs = [*SPECS.values(), *LEAST_SQUARES.values()]
+    specs = [*SPECS.values(), *LEAST_SQUARES.values(), *GLOBAL.values()]
     return ", ".join(
         spec.name for spec in specs if spec.kind == method.spec.kind and word in spec.supports
     )

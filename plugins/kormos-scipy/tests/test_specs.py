@@ -16,6 +16,7 @@ import scipy.optimize
 
 from kormos_core import BatchOptimizer
 from kormos_scipy import kormos_solvers
+from kormos_scipy.global_specs import GLOBAL
 from kormos_scipy.least_squares_methods import LEAST_SQUARES_METHODS
 from kormos_scipy.least_squares_specs import LEAST_SQUARES
 from kormos_scipy.methods import METHODS
@@ -41,12 +42,25 @@ NAMES = [
 LEAST_SQUARES_NAMES = ["least-squares-trf", "least-squares-dogbox", "least-squares-lm"]
 
 
-def test_the_plugin_declares_fifteen_methods_of_minimize_and_three_of_least_squares():
+GLOBAL_NAMES = [
+    "basinhopping",
+    "brute",
+    "differential-evolution",
+    "direct",
+    "dual-annealing",
+    "shgo",
+]
+
+
+def test_the_plugin_declares_methods_of_minimize_of_least_squares_and_global_ones():
     specs = list(kormos_solvers())
 
-    assert sorted(spec.name for spec in specs) == sorted(NAMES + LEAST_SQUARES_NAMES)
+    assert sorted(spec.name for spec in specs) == sorted(
+        NAMES + LEAST_SQUARES_NAMES + GLOBAL_NAMES
+    )
     assert [spec.name for spec in specs if spec.default] == ["l-bfgs-b"]
     assert set(METHODS) == set(SPECS) == set(NAMES)
+    assert set(GLOBAL) == set(GLOBAL_NAMES)
     assert set(LEAST_SQUARES_METHODS) == set(LEAST_SQUARES) == set(LEAST_SQUARES_NAMES)
 
 
@@ -116,5 +130,5 @@ def test_support_is_what_scipy_itself_says(word):
 def test_the_readme_lists_every_method():
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
-    for name in NAMES + LEAST_SQUARES_NAMES:
+    for name in NAMES + LEAST_SQUARES_NAMES + GLOBAL_NAMES:
         assert f"| `{name}` |" in readme

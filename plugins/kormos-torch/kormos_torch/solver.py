@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
+from kormos_core.box import tell_unbounded
 from kormos_core.check import check_request
 from kormos_core.errors import UnsupportedError
 from kormos_core.options import optional, whole
@@ -134,6 +135,7 @@ class Solver:
             size=layout.size,
             dtype=layout.dtype,
             has_bounds=bounds is not None,
+            unbounded=tell_unbounded(bounds),
             has_constraints=bool(self.constraints),
         )
 

@@ -69,6 +69,8 @@ def kormos_solvers():
         _host("no-evaluation-limit", "NoEvaluationLimit"),
         _host("calls-twice", "CallsTwice"),
         _host("calls-never", "CallsNever"),
+        _host("hides-its-best", "CallsNever", kind="global"),
+        _host("goes-uphill", "GoesUphill", kind="global"),
         _host("calls-at-start", "CallsAtStart"),
         _host("calls-elsewhere", "CallsElsewhere"),
         _host("swallows", "Swallows"),

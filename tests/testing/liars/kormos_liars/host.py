@@ -385,6 +385,19 @@ class ClaimsInFloat32(Honest):
 # --- capabilities ------------------------------------------------------------------------
 
 
+class GoesUphill(Honest):
+    """Tell the start again after the first step."""
+
+    def minimize(self, objective, x0, *, maxiter, callback):
+        told = []
+
+        def uphill(x):
+            told.append(x)
+            callback(x0.copy() if len(told) == 2 else x)
+
+        return super().minimize(objective, x0, maxiter=maxiter, callback=uphill)
+
+
 class AsksForMore(Honest):
     """Take products that it does not declare."""
 
