@@ -19,7 +19,10 @@ from kormos_core.errors import UnsupportedError
 
 __all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product", "current_backend"]
 
-_MODULES = {"tensorflow": "kormos_core.backends.tensorflow"}
+_MODULES = {
+    "jax": "kormos_core.backends.jax",
+    "tensorflow": "kormos_core.backends.tensorflow",
+}
 
 
 @functools.cache

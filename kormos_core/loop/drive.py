@@ -218,7 +218,7 @@ def _loop(method: LoopMethod) -> Callable[..., Any]:
             )
             # what is not an iteration is written below the last row
             row = ops.where(at.iteration > before, before - first, CAPACITY)
-            return state, best, ops.slice_update(rows, (row, 0), _row(at, box))
+            return state, best, ops.slice_update(rows, (row, np.int32(0)), _row(at, box))
 
         rows = ops.zeros((CAPACITY + 1, 4), "float64")
         state, best, rows = ops.while_loop(goes_on, advance, (state, best, rows))

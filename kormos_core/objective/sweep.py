@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias, final
 
 import keras
+import numpy as np
 
 from kormos_core.backends import current_backend
 from kormos_core.objective.noise import seeds_of_batch
@@ -186,11 +187,12 @@ class Slices:
         Inputs
             The slice.
         """
+        first = keras.ops.convert_to_tensor(start, "int32")  # JAX wants indices of one dtype
 
         def part(leaf: Any) -> Any:
             if leaf is None:
                 return None
-            begin = (start, *(0 for _ in leaf.shape[1:]))
+            begin = (first, *(np.int32(0) for _ in leaf.shape[1:]))
             return keras.ops.slice(leaf, begin, (length, *leaf.shape[1:]))
 
         arrays = keras.tree.map_structure(part, data.source)

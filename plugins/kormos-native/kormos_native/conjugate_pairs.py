@@ -106,11 +106,11 @@ class ConjugatePairs:
         distance = ops.where(ops.logical_and(due, full), 2 * distance, distance)
         due = ops.logical_and(due, number % distance == 0)
         free = ops.logical_or(numbers < 0, numbers % distance != 0)
-        slot = ops.cast(ops.argmax(free), "int32")
+        slot, zero = ops.cast(ops.argmax(free), "int32"), np.int32(0)  # indices of one dtype
         pair = ops.where(due, ops.stack([p, hp]), ops.take(gathered["pairs"], slot, axis=1))
         new = ops.logical_and(ops.arange(self.m, dtype="int32") == slot, due)
         return {
-            "pairs": ops.slice_update(gathered["pairs"], (0, slot, 0), pair[:, None]),
+            "pairs": ops.slice_update(gathered["pairs"], (zero, slot, zero), pair[:, None]),
             "curvatures": ops.where(new, curvature, gathered["curvatures"]),
             "numbers": ops.where(new, number, numbers),
             "distance": distance,

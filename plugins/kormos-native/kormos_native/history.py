@@ -89,7 +89,7 @@ def learn(history: State, s: Any, y: Any, g: Any, usable: Any) -> tuple[State, A
     sy, yy = ops.sum(s * y), ops.sum(y * y)
     kept = ops.logical_and(usable, sy > _EPSILON * yy)
     slot = history["num_pairs"] % m
-    corner = (2 * slot, 0)
+    corner = (2 * slot, np.int32(0))  # JAX wants indices of one dtype
     pair = ops.where(kept, ops.stack([s, y]), ops.slice(history["pairs"], corner, (2, n)))
     pairs = ops.slice_update(history["pairs"], corner, pair)
     s_y, y_y = _split(ops.matmul(pairs, y))

@@ -1,0 +1,254 @@
+"""JAX: compilation by `jax.jit`, derivatives by its transformations.
+
+Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction (n,),
+``hv`` Hessian-vector product (n,).
+"""
+
+from __future__ import annotations
+
+import functools
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+from kormos_core.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from kormos_core.backends.protocol import BatchFunction, Forward, Product
+
+__all__ = ["BACKEND", "JaxBackend"]
+
+_LOOPS = frozenset({"while", "scan"})
+
+
+def _compile(function: Callable[..., Any], *, eager: bool) -> Callable[..., Any]:
+    _check_precision()
+    if not eager:
+        # The partial gives each function an identity of its own: JAX keeps traces by the
+        # function, and equal ones would share what they have closed over.
+        return jax.jit(functools.partial(function))
+
+    def uncompiled(*arguments: Any) -> Any:
+        with jax.disable_jit():  # or JAX would trace the bodies of loops
+            return function(*arguments)
+
+    return uncompiled
+
+
+def _check_precision() -> None:
+    """Refuse to work where JAX makes float32 of every float64."""
+    if jax.config.jax_enable_x64:
+        return
+    message = (
+        "JAX computes in float32 only: jax_enable_x64 is False. kormos needs float64 for "
+        "parameters, losses and gradients, whatever the model's dtype. Set the environment "
+        "variable JAX_ENABLE_X64=1 before Python starts, or call "
+        "jax.config.update('jax_enable_x64', True) before the model is made."
+    )
+    raise UnsupportedError(message)
+
+
+def _reverse_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
+    _, pull = jax.vjp(jax.grad(function), x)
+    return lambda v: pull(v)[0]
+
+
+def _forward_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
+    _, push = jax.linearize(jax.grad(function), x)
+    return push  # type: ignore[no-any-return]
+
+
+def _loss_slopes(
+    outputs: list[Any], head: Callable[[], Any]
+) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """Return a loss's slopes by the outputs, and the product with its Hessian by them."""
+    # What `head` closes over is found among the constants of its trace, the outputs too.
+    traced = jax.make_jaxpr(head)()
+    places = [next((i for i, y in enumerate(outputs) if y is c), None) for c in traced.consts]
+    if not set(range(len(outputs))) <= set(places):
+        message = (
+            "hvp='gauss-newton' needs a loss of the outputs as the model shows them: this one "
+            "does not depend on them all. Let the loss be one of the outputs, or use hvp='auto'."
+        )
+        raise UnsupportedError(message)
+
+    def loss(given: list[Any]) -> Any:
+        pairs = zip(places, traced.consts, strict=True)
+        consts = [const if place is None else given[place] for place, const in pairs]
+        return jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, consts))()[0]
+
+    slopes, push = jax.linearize(jax.grad(loss), list(outputs))
+    return slopes, push
+
+
+def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+    return jax.linearize(function, x)  # type: ignore[no-any-return]
+
+
+def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+    y, pull = jax.vjp(function, x)
+    return y, lambda u: pull(u)[0]
+
+
+def _has_loops(jaxpr: Any) -> bool:
+    return any(
+        eqn.primitive.name in _LOOPS
+        or any(
+            _has_loops(getattr(leaf, "jaxpr", leaf))
+            for leaf in jax.tree.leaves(eqn.params, is_leaf=lambda leaf: hasattr(leaf, "eqns"))
+            if hasattr(leaf, "eqns")
+        )
+        for eqn in jaxpr.eqns
+    )
+
+
+@final
+class JaxBackend:
+    """`Backend` on JAX."""
+
+    name = "jax"
+    hvp_kinds = MappingProxyType(
+        {
+            "forward-over-reverse": _forward_over_reverse,
+            "reverse-over-reverse": _reverse_over_reverse,
+        }
+    )
+    jit_errors = (jax.errors.JaxRuntimeError,)
+
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether there is a device other than CPUs."""
+        return any(device.platform != "cpu" for device in jax.local_devices())
+
+    def to_device(self, array: Any) -> jax.Array:
+        """Put `array` on the device as a tensor of the same dtype."""
+        _check_precision()
+        return jax.numpy.asarray(array)
+
+    def compile(
+        self, function: Callable[..., Any], *, jit: bool, eager: bool
+    ) -> Callable[..., Any]:
+        """Compile a `function` of structures of tensors by XLA, `jit` or not; not if `eager`."""
+        del jit
+        return _compile(function, eager=eager)
+
+    def compile_value(
+        self, loss: BatchFunction, *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], Any], float]:
+        """Compile the `loss` of a batch by XLA, `jit` or not, or not at all if `eager`."""
+        del jit
+        compiled = _compile(loss, eager=eager)
+        return lambda x, batch: float(compiled(jax.numpy.asarray(x), batch))
+
+    def compile_value_and_grad(
+        self, loss: BatchFunction, *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
+        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
+        del jit
+        compiled = _compile(jax.value_and_grad(loss), eager=eager)
+
+        def value_and_grad(
+            x: NDArray[np.float64], batch: Any
+        ) -> tuple[float, NDArray[np.float64]]:
+            f, g = compiled(jax.numpy.asarray(x), batch)
+            return float(f), np.array(g)
+
+        return value_and_grad
+
+    def compile_hvp(
+        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
+        """Compile the product that `linearize` makes of x and a batch; rest as above."""
+        del jit
+        compiled = _compile(lambda x, v, batch: linearize(x, batch)(v), eager=eager)
+
+        def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
+            return np.array(compiled(jax.numpy.asarray(x), jax.numpy.asarray(v), batch))
+
+        return hvp
+
+    def compile_map(
+        self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
+    ) -> Callable[[NDArray[np.float64], Any], Any]:
+        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
+        del jit
+        compiled = _compile(function, eager=eager)
+        return lambda x, batch: compiled(jax.numpy.asarray(x), batch)
+
+    def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        """Return a scalar `function` at `x` and its gradient; traceable."""
+        return jax.value_and_grad(function)(x)  # type: ignore[no-any-return]
+
+    def gauss_newton(self, forward: Forward, x: Any) -> Product:
+        """Return the generalized Gauss-Newton product of `forward` at `x`; traceable."""
+        outputs, head = forward(x)
+        _, push = jax.linearize(lambda z: forward(z)[0], x)
+        pull = jax.linear_transpose(push, x)
+        _, curvature = _loss_slopes(outputs, head)
+        return lambda v: pull(curvature(push(v)))[0]
+
+    def loss_slopes(self, outputs: list[Any], head: Callable[[], Any]) -> tuple[list[Any], Any]:
+        """Return the slopes of the loss `head` by its `outputs`, and their product."""
+        return _loss_slopes(outputs, head)
+
+    def vjp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``u`` to ``J' u``; traceable."""
+        return _vjp(function, x)
+
+    def jvp(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
+        """Return a flat `function` at `x`, (m,), and the product ``v`` to ``J v``; traceable."""
+        return _jvp(function, x)
+
+    def has_loops(self, function: Callable[[Any], Any], x: Any) -> bool:
+        """Tell whether a traceable `function` of `x` loops."""
+        return _has_loops(jax.make_jaxpr(function)(x).jaxpr)
+
+    def map_rows(
+        self, function: Callable[[Any], Any], rows: Any, *, one_by_one: bool = False
+    ) -> Any:
+        """Apply a traceable `function` to each row of a structure `rows`, or `one_by_one`."""
+        return jax.lax.map(function, rows) if one_by_one else jax.vmap(function)(rows)
+
+    def push_forward(self, forward: Forward, x: Any, v: Any, step: Any) -> Any:
+        """Return the same product, its Jacobian by a difference of `step` along `v`."""
+        ahead, behind = forward(x + step * v)[0], forward(x - step * v)[0]
+        outputs, head = forward(x)
+        _, pull = jax.vjp(lambda z: forward(z)[0], x)
+        tangents = [
+            (a - b) / jax.numpy.asarray(2.0 * step, a.dtype)
+            for a, b in zip(ahead, behind, strict=True)
+        ]
+        return pull(_loss_slopes(outputs, head)[1](tangents))[0]
+
+    def stream(
+        self, source: Any, batches: Callable[[], Iterable[Any]], take: Callable[[Any], Any]
+    ) -> Any:
+        """Make what `reduce_stream` can read within a compiled function."""
+        del source, take
+        return batches
+
+    def reduce_stream(self, stream: Any, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """Fold `function` of state and batch over `stream`, from `initial` on; eager only."""
+        state = initial
+        for batch in stream():
+            state = function(state, batch)
+        return state
+
+    def reduce_range(self, count: int, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """Fold `function` of state and number, 0 to `count` - 1, from `initial` on; traceable."""
+        return jax.lax.fori_loop(
+            jax.numpy.int32(0),
+            jax.numpy.int32(count),
+            lambda number, state: function(state, number),
+            initial,
+        )
+
+
+BACKEND = JaxBackend()
