@@ -15,7 +15,13 @@ from kormos_core.backends import current_backend
 from kormos_core.check import check_request
 from kormos_core.data import reason_of
 from kormos_core.errors import BoundsError, UnsupportedError
-from kormos_core.objective import FunctionObjective, Layout, Numerics, flat_bounds
+from kormos_core.objective import (
+    FunctionObjective,
+    Layout,
+    Numerics,
+    flat_bounds,
+    runs_uncompiled,
+)
 from kormos_core.optimizer import get
 from kormos_core.request import as_constraints, check_jit, overridden
 from kormos_core.training import (
@@ -196,6 +202,7 @@ def solve_function(
         raise UnsupportedError(message)
     request.check_steps(asked.steps_per_execution)
     method = request.create()  # a wrong option is told before anything begins
+    jit = _jit(request.jit_compile)
     objective = FunctionObjective(
         fun,
         start.size,
@@ -203,8 +210,8 @@ def solve_function(
         constraints=request.constraints,
         numerics=Numerics(
             hvp=request.hvp,
-            precision=_probe(fun, start, squares=squares),
-            jit=_jit(request.jit_compile),
+            precision=_probe(fun, start, squares=squares, eager=runs_uncompiled(jit)),
+            jit=jit,
         ),
         squares=squares,
     )
@@ -236,15 +243,20 @@ def solve_function(
 def _jit(jit_compile: Any) -> bool | None:
     check_jit(jit_compile)
     if jit_compile in {"auto", None}:
-        return None if current_backend().has_accelerator else False
+        backend = current_backend()
+        return None if backend.has_accelerator or backend.needs_jit else False
     return bool(jit_compile)
 
 
 def _probe(
-    fun: Callable[[Any], Any], start: np.ndarray[Any, np.dtype[np.float64]], *, squares: bool
+    fun: Callable[[Any], Any],
+    start: np.ndarray[Any, np.dtype[np.float64]],
+    *,
+    squares: bool,
+    eager: bool,
 ) -> str:
     """Evaluate a function once, see that it gives what it should, and tell its precision."""
-    compiled = current_backend().compile(fun, jit=False, eager=False)
+    compiled = current_backend().compile(fun, jit=False, eager=eager)
     wanted = "residuals" if squares else "a scalar tensor"
     try:
         value = compiled(keras.ops.convert_to_tensor(start))

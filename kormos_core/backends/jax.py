@@ -14,6 +14,13 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
+from kormos_core.backends.jax_stages import (
+    JaxStream,
+    compile_in_stages,
+    fold,
+    shapes_of,
+    subtraces,
+)
 from kormos_core.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -28,12 +35,15 @@ __all__ = ["BACKEND", "JaxBackend"]
 _LOOPS = frozenset({"while", "scan"})
 
 
-def _compile(function: Callable[..., Any], *, eager: bool) -> Callable[..., Any]:
+def _compile(
+    function: Callable[..., Any], *, jit: bool, eager: bool, keep_float64: bool
+) -> Callable[..., Any]:
+    del jit  # nothing but XLA compiles here
     _check_precision()
     if not eager:
         # The partial gives each function an identity of its own: JAX keeps traces by the
         # function, and equal ones would share what they have closed over.
-        return jax.jit(functools.partial(function))
+        return compile_in_stages(functools.partial(function), keep_float64=keep_float64)
 
     def uncompiled(*arguments: Any) -> Any:
         with jax.disable_jit():  # or JAX would trace the bodies of loops
@@ -99,13 +109,7 @@ def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
 
 def _has_loops(jaxpr: Any) -> bool:
     return any(
-        eqn.primitive.name in _LOOPS
-        or any(
-            _has_loops(getattr(leaf, "jaxpr", leaf))
-            for leaf in jax.tree.leaves(eqn.params, is_leaf=lambda leaf: hasattr(leaf, "eqns"))
-            if hasattr(leaf, "eqns")
-        )
-        for eqn in jaxpr.eqns
+        eqn.primitive.name in _LOOPS or any(map(_has_loops, subtraces(eqn))) for eqn in jaxpr.eqns
     )
 
 
@@ -120,7 +124,9 @@ class JaxBackend:
             "reverse-over-reverse": _reverse_over_reverse,
         }
     )
-    jit_errors = (jax.errors.JaxRuntimeError,)
+    jit_errors = ()  # what XLA cannot do, nothing else here can
+    needs_jit = True
+    keeps_variables = True
 
     @property
     def has_accelerator(self) -> bool:
@@ -130,57 +136,72 @@ class JaxBackend:
     def to_device(self, array: Any) -> jax.Array:
         """Put `array` on the device as a tensor of the same dtype."""
         _check_precision()
-        return jax.numpy.asarray(array)
+        return array if isinstance(array, jax.Array) else jax.numpy.array(array)
 
     def compile(
-        self, function: Callable[..., Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[..., Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[..., Any]:
-        """Compile a `function` of structures of tensors by XLA, `jit` or not; not if `eager`."""
-        del jit
-        return _compile(function, eager=eager)
+        """Compile a `function`, by XLA if `jit` and if not, but if `eager`; `keep_float64`."""
+        return _compile(function, jit=jit, eager=eager, keep_float64=keep_float64)
 
     def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch by XLA, `jit` or not, or not at all if `eager`."""
-        del jit
-        compiled = _compile(loss, eager=eager)
-        return lambda x, batch: float(compiled(jax.numpy.asarray(x), batch))
+        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
+        compiled = _compile(loss, jit=jit, eager=eager, keep_float64=keep_float64)
+        return lambda x, batch: float(compiled(jax.numpy.array(x), batch))
 
     def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
-        del jit
-        compiled = _compile(jax.value_and_grad(loss), eager=eager)
+        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
+        both = jax.value_and_grad(loss)
+        compiled = _compile(both, jit=jit, eager=eager, keep_float64=keep_float64)
 
         def value_and_grad(
             x: NDArray[np.float64], batch: Any
         ) -> tuple[float, NDArray[np.float64]]:
-            f, g = compiled(jax.numpy.asarray(x), batch)
+            f, g = compiled(jax.numpy.array(x), batch)
             return float(f), np.array(g)
 
         return value_and_grad
 
     def compile_hvp(
-        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
+        self,
+        linearize: Callable[[Any, Any], Product],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
         """Compile the product that `linearize` makes of x and a batch; rest as above."""
-        del jit
-        compiled = _compile(lambda x, v, batch: linearize(x, batch)(v), eager=eager)
+
+        def product(x: Any, v: Any, batch: Any) -> Any:
+            return linearize(x, batch)(v)
+
+        compiled = _compile(product, jit=jit, eager=eager, keep_float64=keep_float64)
 
         def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
-            return np.array(compiled(jax.numpy.asarray(x), jax.numpy.asarray(v), batch))
+            return np.array(compiled(jax.numpy.array(x), jax.numpy.array(v), batch))
 
         return hvp
 
     def compile_map(
-        self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[[Any, Any], Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
-        del jit
-        compiled = _compile(function, eager=eager)
-        return lambda x, batch: compiled(jax.numpy.asarray(x), batch)
+        """Compile a `function` of parameters and a batch; rest as above."""
+        compiled = _compile(function, jit=jit, eager=eager, keep_float64=keep_float64)
+        return lambda x, batch: compiled(jax.numpy.array(x), batch)
 
     def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         """Return a scalar `function` at `x` and its gradient; traceable."""
@@ -229,17 +250,16 @@ class JaxBackend:
 
     def stream(
         self, source: Any, batches: Callable[[], Iterable[Any]], take: Callable[[Any], Any]
-    ) -> Any:
-        """Make what `reduce_stream` can read within a compiled function."""
+    ) -> JaxStream:
+        """Make what `reduce_stream` can read, of `batches`: JAX reads no `source` itself."""
         del source, take
-        return batches
+        stream = JaxStream(batches)
+        stream.shapes[shapes_of(next(stream.read()))] = None
+        return stream
 
     def reduce_stream(self, stream: Any, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
-        """Fold `function` of state and batch over `stream`, from `initial` on; eager only."""
-        state = initial
-        for batch in stream():
-            state = function(state, batch)
-        return state
+        """Fold `function` of state and batch over `stream`, from `initial` on; traceable."""
+        return fold(stream, initial, function)
 
     def reduce_range(self, count: int, initial: Any, function: Callable[[Any, Any], Any]) -> Any:
         """Fold `function` of state and number, 0 to `count` - 1, from `initial` on; traceable."""

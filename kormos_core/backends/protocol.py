@@ -52,11 +52,18 @@ class Backend(Protocol):
         Exact Hessian products by automatic differentiation, the best first.
     jit_errors : tuple of exception types
         What XLA raises where it cannot compile a function.
+    needs_jit : bool
+        Whether nothing but XLA compiles: what is not to be compiled by it runs uncompiled.
+    keeps_variables : bool
+        Whether a compiled function keeps the values that variables had when it was traced,
+        unless they are passed to it.
     """
 
     name: str
     hvp_kinds: Mapping[str, Linearize]
     jit_errors: tuple[type[Exception], ...]
+    needs_jit: bool
+    keeps_variables: bool
 
     @property
     def has_accelerator(self) -> bool:
@@ -68,31 +75,64 @@ class Backend(Protocol):
         ...
 
     def compile(
-        self, function: Callable[..., Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[..., Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[..., Any]:
-        """Compile a `function` of structures of tensors, by XLA if `jit`, not if `eager`."""
+        """Compile a function of structures of tensors.
+
+        Parameters
+        ----------
+        function : callable
+            The function.
+        jit : bool
+            Whether XLA compiles it.
+        eager : bool
+            Whether nothing does.
+        keep_float64 : bool
+            Whether what Keras rounds to float32 on the way is to be computed in float64, where
+            the backend can tell.
+
+        Returns
+        -------
+        callable
+            The function.
+        """
         ...
 
     def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch, by XLA if `jit`, or not at all if `eager`."""
+        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
         ...
 
     def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
+        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
         ...
 
     def compile_hvp(
-        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
+        self,
+        linearize: Callable[[Any, Any], Product],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
         """Compile the product that `linearize` makes of x and a batch; rest as above."""
         ...
 
     def compile_map(
-        self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[[Any, Any], Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], Any], Any]:
         """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
         ...

@@ -141,6 +141,8 @@ class TensorFlowBackend:
         tf.errors.InternalError,
         tf.errors.NotFoundError,
     )
+    needs_jit = False
+    keeps_variables = False
 
     @property
     def has_accelerator(self) -> bool:
@@ -152,15 +154,22 @@ class TensorFlowBackend:
         return tf.convert_to_tensor(array)
 
     def compile(
-        self, function: Callable[..., Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[..., Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[..., Any]:
-        """Compile a `function` of structures of tensors, by XLA if `jit`, not if `eager`."""
+        """Compile a `function`, by XLA if `jit`, not if `eager`; `keep_float64` or not is one."""
+        del keep_float64  # Keras rounds nothing here
         return _compile(function, jit=jit, eager=eager, relax=False)
 
     def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch, by XLA if `jit`, or not at all if `eager`."""
+        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
+        del keep_float64
         compiled = _compile(loss, jit=jit, eager=eager)
 
         def value(x: NDArray[np.float64], batch: Any) -> float:
@@ -169,9 +178,10 @@ class TensorFlowBackend:
         return value
 
     def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool
+        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); `jit` and `eager` as above."""
+        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
+        del keep_float64
 
         def traced(x: Any, batch: Any) -> tuple[Any, Any]:
             return _value_and_grad(lambda z: loss(z, batch), x)
@@ -187,9 +197,15 @@ class TensorFlowBackend:
         return value_and_grad
 
     def compile_hvp(
-        self, linearize: Callable[[Any, Any], Product], *, jit: bool, eager: bool
+        self,
+        linearize: Callable[[Any, Any], Product],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
         """Compile the product that `linearize` makes of x and a batch; rest as above."""
+        del keep_float64
 
         def traced(x: Any, v: Any, batch: Any) -> Any:
             return linearize(x, batch)(v)
@@ -202,9 +218,15 @@ class TensorFlowBackend:
         return hvp
 
     def compile_map(
-        self, function: Callable[[Any, Any], Any], *, jit: bool, eager: bool
+        self,
+        function: Callable[[Any, Any], Any],
+        *,
+        jit: bool,
+        eager: bool,
+        keep_float64: bool = False,
     ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
+        """Compile a `function` of parameters and a batch; rest as above."""
+        del keep_float64
         # Keras weights the metric of each output's loss by the batch's static size.
         compiled = _compile(function, jit=jit, eager=eager, relax=False)
 

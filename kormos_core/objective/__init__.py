@@ -11,7 +11,7 @@ from kormos_core.objective.function import FunctionObjective
 from kormos_core.objective.kinds import AUTO, HVP_KINDS, check_kind
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.noise import FrozenNoise
-from kormos_core.objective.numerics import Numerics
+from kormos_core.objective.numerics import Numerics, runs_uncompiled
 from kormos_core.objective.objective import HESSIAN_LIMIT, ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope, warn_of_tolerances
 from kormos_core.objective.program import Program, Settings
@@ -44,5 +44,6 @@ __all__ = [
     "project",
     "projected_gradient",
     "residuals_of",
+    "runs_uncompiled",
     "warn_of_tolerances",
 ]

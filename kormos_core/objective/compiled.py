@@ -62,7 +62,9 @@ def compile_on_graph(
     if full not in cache:
         while len(cache) >= MOST_KEPT:  # the oldest go: a search over options compiles many
             del cache[next(iter(cache))]
-        cache[full] = _with_fallback(_on_data(function, graph), jit=jit, eager=eager)
+        cache[full] = _with_fallback(
+            _on_data(function, graph), jit=jit, eager=eager, keep=graph.precision == "float64"
+        )
     compiled, data, batch = cache[full], graph.data, graph.batch
     batch.faults.clear()
 
@@ -70,6 +72,8 @@ def compile_on_graph(
         try:
             return compiled(data, *arguments)
         except Exception as error:
+            if error in batch.faults:
+                raise
             if batch.faults:  # what was raised within, and not the backend's wrapping of it
                 raise batch.faults[0] from error
             if isinstance(error, KormosError) or not is_foreign(error, eager=eager):
@@ -86,14 +90,14 @@ def _on_data(function: Callable[..., Any], graph: Graph) -> Callable[..., Any]:
 
 
 def _with_fallback(
-    function: Callable[..., Any], *, jit: bool | None, eager: bool
+    function: Callable[..., Any], *, jit: bool | None, eager: bool, keep: bool
 ) -> Callable[..., Any]:
     """Compile by XLA where that is possible, or say that it is not."""
     backend = current_backend()
-    plain = backend.compile(function, jit=False, eager=eager)
+    plain = backend.compile(function, jit=False, eager=eager, keep_float64=keep)
     if jit is False:
         return plain
-    by_xla = backend.compile(function, jit=True, eager=False)
+    by_xla = backend.compile(function, jit=True, eager=False, keep_float64=keep)
     chosen: list[Callable[..., Any]] = []
 
     def first(*arguments: Any) -> Any:

@@ -19,7 +19,7 @@ from kormos_core.objective.curvature import CheckedHVP
 from kormos_core.objective.gauss_newton import GAUSS_NEWTON
 from kormos_core.objective.graph import Graph
 from kormos_core.objective.kinds import linearize
-from kormos_core.objective.numerics import Numerics
+from kormos_core.objective.numerics import Numerics, runs_uncompiled
 from kormos_core.objective.objective import dense_hessian
 from kormos_core.objective.residuals import ResidualFace, Residuals
 from kormos_core.objective.sweep import Data, Inputs, Whole
@@ -170,7 +170,11 @@ class FunctionObjective(ResidualFace):
         batch = self._batch
         self._compiled: dict[Hashable, Callable[..., Any]] = {}
         self._products: dict[str, Callable[..., NDArray[np.float64]]] = {}
-        how = {"jit": bool(numerics.jit), "eager": False}
+        self._how = how = {
+            "jit": bool(numerics.jit),
+            "eager": runs_uncompiled(numerics.jit),
+            "keep_float64": numerics.precision == "float64",
+        }
         self._value = backend.compile_value(batch.loss, **how)
         self._value_and_grad = backend.compile_value_and_grad(batch.loss, **how)
         self._differences = backend.compile_map(
@@ -190,8 +194,7 @@ class FunctionObjective(ResidualFace):
             if kind not in self._products:
                 self._products[kind] = current_backend().compile_hvp(
                     lambda x, _: self._batch.product(kind, x, None),
-                    jit=bool(self.numerics.jit),
-                    eager=False,
+                    **self._how,
                 )
             return self._products[kind](x, v, None)
 
@@ -249,7 +252,7 @@ class FunctionObjective(ResidualFace):
             graph=graph,
             cache=self._compiled,
             jit=self.numerics.jit,
-            eager=False,
+            eager=self._how["eager"],
         )
 
     def prepare_residuals(self, x: NDArray[np.float64]) -> None:
@@ -278,7 +281,7 @@ class FunctionObjective(ResidualFace):
             penalty=None,
             counts=self.counts,
             mean=False,
-            how={"jit": bool(self.numerics.jit), "eager": False},
+            how=self._how,
         )
 
     def value(self, x: NDArray[np.float64]) -> float:

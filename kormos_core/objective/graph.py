@@ -186,8 +186,7 @@ class Graph:
         if self.kind == FINITE_DIFFERENCE:
             return lambda v: self._difference(x, v)
         if isinstance(self.sweep, Whole):
-            whole = Inputs(self.data.source, self.data.seeds, self.data.totals)
-            return self.batch.product(self.kind, x, whole)
+            return self.batch.product(self.kind, x, Inputs(*self.data))
         zeros = [keras.ops.zeros((self.size,), "float64")]
 
         def product(v: Any) -> Any:
@@ -344,7 +343,7 @@ class Graph:
         inputs = self.batch.alone(x, Slices.cut(self.data, index, index * length, length))
         if self.kind != FINITE_DIFFERENCE:
             return self.batch.product(self.kind, x, inputs)
-        few = Data(inputs.arrays, inputs.seeds, inputs.totals)
+        few = Data(*inputs)
         return lambda v: self._difference(x, v, Whole(), few)
 
     def _difference(

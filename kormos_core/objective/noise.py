@@ -18,7 +18,7 @@ from kormos_core.backends import current_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FrozenNoise", "seed_variables", "seeds_of_batch"]
+__all__ = ["FrozenNoise", "other_variables", "seed_variables", "seeds_of_batch"]
 
 _STRIDE = 1 << 20  # more draws than any layer makes in one batch
 _ADVANCE = 1009  # distance of two fits' draws; a prime, so that strides never meet
@@ -31,6 +31,12 @@ def seed_variables(model: keras.Model) -> list[keras.Variable]:
         for variable in model.non_trainable_variables
         if variable.name == "seed_generator_state"
     ]
+
+
+def other_variables(model: keras.Model) -> list[keras.Variable]:
+    """List the variables of `model` that are neither trained nor seeds, as frozen weights."""
+    seeds = {id(variable) for variable in seed_variables(model)}
+    return [variable for variable in model.non_trainable_variables if id(variable) not in seeds]
 
 
 def seeds_of_batch(first: tuple[Any, ...], index: Any) -> tuple[Any, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from kormos_core.backends import current_backend
 from kormos_core.objective.kinds import AUTO
 
-__all__ = ["Numerics"]
+__all__ = ["Numerics", "runs_uncompiled"]
 
 
 @final
@@ -29,3 +30,8 @@ class Numerics:
     hvp: str = AUTO
     precision: str = "float64"
     jit: bool | None = False
+
+
+def runs_uncompiled(jit: bool | None) -> bool:  # noqa: FBT001 - None is its third value
+    """Tell whether `jit`, as of `Numerics`, leaves the backend nothing to compile with."""
+    return jit is False and current_backend().needs_jit

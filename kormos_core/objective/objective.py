@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import keras
 import numpy as np
 
+from kormos_core.backends import current_backend
 from kormos_core.data import ArrayBatches
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
@@ -152,15 +153,15 @@ class ModelObjective(ResidualFace):
     def value(self, x: NDArray[np.float64]) -> float:
         """Return the loss at ``x``, shape (n,); costs one forward sweep."""
         self.counts.value += 1
-        if self._resident is not None:
-            return self.program.value(x, self._resident)
+        if (resident := self._present()) is not None:
+            return self.program.value(x, resident)
         return float(self._sweep(lambda inputs: self.program.value(x, inputs)))
 
     def value_and_grad(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the loss and its gradient, shape (n,), at ``x``, shape (n,)."""
         self.counts.value_and_grad += 1
-        if self._resident is not None:
-            return self.program.value_and_grad(x, self._resident)
+        if (resident := self._present()) is not None:
+            return self.program.value_and_grad(x, resident)
 
         def evaluate(inputs: Inputs) -> NDArray[np.float64]:
             f, g = self.program.value_and_grad(x, inputs)
@@ -222,7 +223,7 @@ class ModelObjective(ResidualFace):
                 batch=self.program,
                 kind=self._hvp.current,
                 sweep=sweep,
-                data=data,
+                data=data._replace(others=self.program.others()),
                 mean=self.program.plan.kind == "mean",
                 divisible=self.program.divisible,
                 rows=self._rows,
@@ -238,7 +239,7 @@ class ModelObjective(ResidualFace):
         """Whether XLA is asked for in the graph (True), not wanted (False), or tried (None)."""
         # XLA reads no streams, and draws other random numbers from the same seeds.
         arrays = isinstance(self.batches, ArrayBatches)
-        if self.numerics.jit and not arrays:
+        if self.numerics.jit and not (arrays or current_backend().needs_jit):
             message = (
                 "jit_compile=True cannot be honored: XLA reads no streams, and the training data "
                 "is one. Allowed are arrays. Leave jit_compile out, or pass arrays."
@@ -281,7 +282,7 @@ class ModelObjective(ResidualFace):
             penalty=self._penalty,
             counts=self.counts,
             mean=self.program.plan.kind == "mean",
-            how={"jit": self.program.settings.jit, "eager": self.program.settings.eager},
+            how=self.program.how,
         )
 
     def freeze_noise(self, noise: FrozenNoise) -> None:
@@ -336,7 +337,14 @@ class ModelObjective(ResidualFace):
             index += 1
 
     def _inputs(self, index: int, batch: Batch) -> Inputs:
-        return Inputs(batch.arrays, self.noise.for_batch(index), self._totals)
+        noise, others = self.noise.for_batch(index), self.program.others()
+        return Inputs(batch.arrays, noise, self._totals, others)
+
+    def _present(self) -> Inputs | None:
+        """Return the single batch with what variables hold now, which callbacks may change."""
+        if self._resident is None or not self._resident.others:
+            return self._resident
+        return self._resident._replace(others=self.program.others())
 
     def _place(self) -> Inputs | None:
         """Keep a single batch of arrays on the device, ready to use."""
@@ -349,8 +357,8 @@ class ModelObjective(ResidualFace):
     ) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
         def product(x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
             function = self.program.hvp(kind)
-            if self._resident is not None:
-                return function(x, v, self._resident)
+            if (resident := self._present()) is not None:
+                return function(x, v, resident)
             return np.asarray(self._sweep(lambda inputs: function(x, v, inputs)))
 
         return product

@@ -23,7 +23,7 @@ from kormos_core.objective.kinds import linearize
 from kormos_core.objective.layers import compute_dtypes
 from kormos_core.objective.layout import Layout
 from kormos_core.objective.losses import output_losses
-from kormos_core.objective.noise import seed_variables
+from kormos_core.objective.noise import other_variables, seed_variables
 from kormos_core.objective.scale import scaled_slope, scaled_up, with_fallback
 from kormos_core.objective.squares import computes_residuals, mean_of_squares, residuals_of
 from kormos_core.objective.terms import (
@@ -71,7 +71,8 @@ class Program:
     """Loss, gradient and Hessian products of a model as compiled functions.
 
     Functions are traced at first use for each shape of the data and stay; `num_traces`
-    tells how often that happened. `compiled` keeps what was compiled for in-graph solvers.
+    tells how often that happened. `how` is how the backend is to compile them; `compiled`
+    keeps what was compiled for in-graph solvers.
 
     Parameters
     ----------
@@ -90,12 +91,19 @@ class Program:
         self.settings = settings
         self.layout = Layout.of(model.trainable_variables)
         self.seeds = seed_variables(model)
+        self._others = other_variables(model) if current_backend().keeps_variables else []
         self.num_traces = 0
         self.unusable_hvp: dict[str, str] = {}
         self.faults: list[Exception] = []
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
-        self._underflows = "float16" in compute_dtypes(model)
+        dtypes = compute_dtypes(model)
+        self._underflows = "float16" in dtypes
+        self.how = {
+            "jit": settings.jit,
+            "eager": settings.eager,
+            "keep_float64": dtypes == {"float64"},
+        }
 
     @property
     def model(self) -> keras.Model:
@@ -105,6 +113,10 @@ class Program:
             message = "the model of this objective is gone. Keep a reference to it while fitting."
             raise NotBuiltError(message)
         return model
+
+    def others(self) -> tuple[Any, ...]:
+        """Return what variables hold now that compiled functions do not read themselves."""
+        return tuple(keras.ops.convert_to_tensor(variable) for variable in self._others)
 
     def scope(
         self, x: Any, inputs: Inputs, states: Iterable[tuple[keras.Variable, Any]] = ()
@@ -127,6 +139,8 @@ class Program:
         """
         mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
         mapping += list(zip(self.seeds, inputs.seeds, strict=True))
+        if inputs.others:
+            mapping += list(zip(self._others, inputs.others, strict=True))
         return keras.StatelessScope(state_mapping=[*mapping, *states], collect_losses=True)
 
     def loss(self, x: Any, inputs: Inputs) -> Any:
@@ -178,14 +192,14 @@ class Program:
     @cached_property
     def value(self) -> Callable[[NDArray[np.float64], Inputs], float]:
         """Part of the loss that a batch gives."""
-        return guarded(current_backend().compile_value(self.loss, **self._how()), self)
+        return guarded(current_backend().compile_value(self.loss, **self.how), self)
 
     @cached_property
     def value_and_grad(
         self,
     ) -> Callable[[NDArray[np.float64], Inputs], tuple[float, NDArray[np.float64]]]:
         """Part of the loss and of the gradient, shape (n,), that a batch gives."""
-        how = self._how()
+        how = self.how
         plain = guarded(current_backend().compile_value_and_grad(self.loss, **how), self)
         if not self._underflows:
             return plain
@@ -217,13 +231,13 @@ class Program:
     @cached_property
     def denominators(self) -> Callable[[NDArray[np.float64], Inputs], Any]:
         """What each output's loss on a batch is divided by."""
-        return guarded(current_backend().compile_map(self._denominators, **self._how()), self)
+        return guarded(current_backend().compile_map(self._denominators, **self.how), self)
 
     @cached_property
     def differences(self) -> Callable[[NDArray[np.float64], Any], Any]:
         """Function of ``(x, (v, step, inputs))``: `difference_product` of a batch."""
         return current_backend().compile_map(
-            lambda x, rest: self.difference_product(x, *rest), **self._how()
+            lambda x, rest: self.difference_product(x, *rest), **self.how
         )
 
     @cached_property
@@ -248,7 +262,7 @@ class Program:
         """
         if kind not in self._hvp:
             self._hvp[kind] = current_backend().compile_hvp(
-                lambda x, inputs: self.product(kind, x, inputs), **self._how()
+                lambda x, inputs: self.product(kind, x, inputs), **self.how
             )
         return self._hvp[kind]
 
@@ -382,6 +396,3 @@ class Program:
                 y_pred = predict(self.model, inputs.arrays[0], training=self.settings.training)
                 share = share_of_samples(self.plan, inputs.arrays, y_pred, inputs.totals)
         return lambda v: share * product(v)
-
-    def _how(self) -> dict[str, bool]:
-        return {"jit": self.settings.jit, "eager": self.settings.eager}

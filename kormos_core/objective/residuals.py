@@ -171,7 +171,7 @@ class Residuals:
     mean : bool
         Whether a batch counts with its share of the samples.
     how : mapping of str to bool
-        ``jit``, whether XLA compiles it, and ``eager``, whether nothing does.
+        As the backend's `compile_map` takes it.
     """
 
     def __init__(

@@ -238,7 +238,7 @@ def fold_rows(
 
     splits = [math.prod(output.shape[1:]) for output in outputs]
     by_sample = _by_sample(r, splits), _by_sample(scale, splits)
-    data = Data((inputs.arrays, *by_sample), inputs.seeds, inputs.totals)
+    data = Data((inputs.arrays, *by_sample), *inputs[1:])
     samples = outputs[0].shape[0]
 
     def add(totals: list[Any], block: Inputs) -> list[Any]:
@@ -249,7 +249,7 @@ def fold_rows(
 
     width = max(1, _NUMBERS // max(1, sum(splits) * x.shape[0]))
     if samples is None or samples <= width:
-        return add(state, Inputs(data.source, data.seeds, data.totals))
+        return add(state, Inputs(*data))
     blocks = Slices(samples, width)
     return blocks.fold(data, lambda totals, block, _: add(totals, block), state, mean=False)[0]
 

@@ -55,7 +55,7 @@ class Statistics:
         self._metrics = list(program.model.metrics_variables)
         self._moving = _moving_statistics(program.model) if program.settings.training else []
         backend = current_backend()
-        how = {"jit": False, "eager": program.settings.eager}
+        how = {**program.how, "jit": False}
         self._observe = guarded(backend.compile_map(self._observe_batch, **how), program)
         self._average = guarded(backend.compile_map(self._average_batch, **how), program)
         self._retention: list[float] | None = None

@@ -30,11 +30,14 @@ class Inputs(NamedTuple):
         States of the seed generators.
     totals : tensor or None
         Denominators of the whole data.
+    others : tuple of tensor
+        Values of variables that nothing trains, where they must be passed.
     """
 
     arrays: tuple[Any, Any, Any]
     seeds: tuple[Any, ...]
     totals: Any
+    others: tuple[Any, ...] = ()
 
 
 class Data(NamedTuple):
@@ -48,11 +51,14 @@ class Data(NamedTuple):
         States of the seed generators for the first batch.
     totals : tensor or None
         Denominators of the whole data.
+    others : tuple of tensor
+        Values of variables that nothing trains, where they must be passed.
     """
 
     source: Any
     seeds: tuple[Any, ...]
     totals: Any
+    others: tuple[Any, ...] = ()
 
 
 Step: TypeAlias = Callable[[list[Any], Inputs, Any], list[Any]]
@@ -119,14 +125,14 @@ class Whole:
     ) -> tuple[list[Any], Any]:
         """Take `step` from `state` with the one batch of `data`; `mean` makes no difference."""
         del mean
-        return step(state, Inputs(data.source, data.seeds, data.totals), 1.0), 1.0
+        return step(state, Inputs(*data), 1.0), 1.0
 
     def total(
         self, data: Data, evaluate: Callable[[Inputs], list[Any]], zeros: list[Any], *, mean: bool
     ) -> list[Any]:
         """Evaluate the one batch of `data`; `zeros` and `mean` make no difference."""
         del zeros, mean
-        return evaluate(Inputs(data.source, data.seeds, data.totals))
+        return evaluate(Inputs(*data))
 
 
 @final
@@ -196,7 +202,7 @@ class Slices:
             return keras.ops.slice(leaf, begin, (length, *leaf.shape[1:]))
 
         arrays = keras.tree.map_structure(part, data.source)
-        return Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals)
+        return Inputs(arrays, seeds_of_batch(data.seeds, index), *data[2:])
 
 
 @final
@@ -235,7 +241,7 @@ class Stream:
             leaves = iter(batch)
             arrays = self.pack([next(leaves) if here else None for here in self.present])
             length = keras.ops.cast(keras.ops.shape(batch[0])[0], "float64")
-            inputs = Inputs(arrays, seeds_of_batch(data.seeds, index), data.totals)
+            inputs = Inputs(arrays, seeds_of_batch(data.seeds, index), *data[2:])
             return (index + 1, samples + length, *step(inner, inputs, length if mean else 1.0))
 
         start = (

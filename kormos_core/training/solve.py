@@ -279,6 +279,7 @@ def refuse_replicas(model: keras.Model) -> None:
 def _settings(model: keras.Model, request: SolverRequest) -> Settings:
     eager, asked = bool(model.run_eagerly), request.jit_compile
     jit = asked if isinstance(asked, bool) else bool(model.jit_compile)
+    eager = eager or (current_backend().needs_jit and not jit)
     return Settings(training=request.training, jit=jit and not eager, eager=eager)
 
 
