@@ -41,7 +41,7 @@ def objective_of(batch_size=None, *, regularizer=None, stream=False):
     model.compile(loss="mse", optimizer="sgd")
     arrays = (Batches(x, y),) if stream else (x, y, weights)
     batches = adapt(*arrays, batch_size=batch_size, class_weight=None, float_dtype="float64")
-    objective = build_objective(model, batches, settings=Settings(eager=stream), jit=False)[0]
+    objective = build_objective(model, batches, settings=Settings(), jit=False)[0]
     point = np.concatenate([weight.ravel() for weight in model.get_weights()]).astype(float)
     objective.prepare_residuals(point)
     return objective, point
