@@ -289,7 +289,8 @@ def _probe(
                 "Cast it inside the function."
             )
             raise UnsupportedError(message)
-    return "float64" if set(dtypes) == {"float64"} else "float32"
+    full = {"float64", "float32"} if current_backend().rounds_float64 else {"float64"}
+    return "float64" if set(dtypes) <= full else "float32"
 
 
 def _tensors(shapes: list[tuple[int, ...]]) -> str:

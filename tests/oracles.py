@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import models
 import numpy as np
-import tensorflow as tf
 
 from kormos_core.data import adapt
 from kormos_core.errors import CurvatureWarning
@@ -19,10 +18,14 @@ from kormos_core.objective import Layout, Settings, build_objective
 from kormos_core.objective.curvature import gradient_difference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from models import Case
 
     from kormos_core.objective import ModelObjective, Statistics
 
+# Keras's own digits: means and such are float32 on all backends but TensorFlow.
+KERAS = 1e-12 if keras.config.backend() == "tensorflow" else 1e-5
 RAGGED = 5  # of 13 samples: two full batches and one of three
 
 
@@ -97,7 +100,7 @@ def tensors(structure: Any, dtype: str = "float64") -> Any:
     def convert(leaf: Any) -> Any:
         if leaf is None:
             return None
-        return tf.constant(leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf)
+        return keras.ops.convert_to_tensor(leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf)
 
     return keras.tree.map_structure(convert, structure)
 
@@ -114,14 +117,40 @@ def naive_value_and_grad(
     Layout.of(model.trainable_variables).write(x)
     inputs, y, weight = (tensors(part, dtype) for part in (case.x, case.y, case.sample_weight))
     mode = {"training": training} if "training" in inspect.signature(model.call).parameters else {}
-    with models.floatx(dtype), tf.GradientTape() as tape:
+
+    def loss() -> Any:
         y_pred = model(inputs, **mode)
-        f = model.compute_loss(x=inputs, y=y, y_pred=y_pred, sample_weight=weight)
-    variables = [variable.value for variable in model.trainable_variables]
-    parts = tape.gradient(f, variables, unconnected_gradients="zero")
+        return model.compute_loss(x=inputs, y=y, y_pred=y_pred, sample_weight=weight)
+
+    with models.floatx(dtype):
+        f, parts = _NAIVE[keras.config.backend()](loss, model.trainable_variables)
     for variable, value in zip(model.variables, before, strict=True):
         variable.assign(value)
-    return float(f), np.concatenate([np.ravel(tf.convert_to_tensor(part)) for part in parts])
+    return float(f), np.concatenate([np.ravel(part) for part in parts])
+
+
+def _on_tensorflow(loss: Callable[[], Any], variables: list[keras.Variable]) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        f = loss()
+    values = [variable.value for variable in variables]
+    parts = tape.gradient(f, values, unconnected_gradients="zero")
+    return f, [tf.convert_to_tensor(part) for part in parts]
+
+
+def _on_jax(loss: Callable[[], Any], variables: list[keras.Variable]) -> tuple[Any, Any]:
+    import jax
+
+    def function(values: list[Any]) -> Any:
+        pairs = zip(variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=list(pairs), collect_losses=True):
+            return loss()
+
+    return jax.jit(jax.value_and_grad(function))([variable.value for variable in variables])
+
+
+_NAIVE = {"tensorflow": _on_tensorflow, "jax": _on_jax}
 
 
 def value_of(variable: keras.Variable) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops, regularizers
 from models import SAMPLES, Case, floatx, normal, sequences
 from oracles import point_of, relative
@@ -90,9 +89,11 @@ def batches_of(case: Case, sizes: tuple[int, ...] = (5, 5, 3)) -> list[tuple[np.
     return list(zip(*(np.split(array, np.cumsum(sizes)[:-1]) for array in arrays), strict=True))
 
 
-def dataset(case: Case, sizes: tuple[int, ...] = (5, 5, 3)) -> tf.data.Dataset:
+def dataset(case: Case, sizes: tuple[int, ...] = (5, 5, 3)) -> Any:
     """Give them to the graph, where no batch's size is known."""
     batches = batches_of(case, sizes)
+    import tensorflow as tf
+
     signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in batches[0])
     return tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
 

@@ -127,6 +127,7 @@ class JaxBackend:
     jit_errors = ()  # what XLA cannot do, nothing else here can
     needs_jit = True
     keeps_variables = True
+    rounds_float64 = True
 
     @property
     def has_accelerator(self) -> bool:

@@ -165,7 +165,7 @@ def as_function(closed: Any, *, keep_float64: bool) -> Callable[..., list[Any]]:
     def function(*values: Any) -> list[Any]:
         results = _evaluate(closed.jaxpr, [*closed.consts, *values])
         pairs = zip(results, closed.jaxpr.outvars, strict=True)
-        return [_to(value, variable.aval.dtype) for value, variable in pairs]
+        return [_to(value, atom.aval.dtype) for value, atom in pairs]
 
     return function
 
@@ -225,10 +225,12 @@ def _apply(eqn: Any, operands: list[Any]) -> list[Any]:
             for value, atom in zip(operands, eqn.invars, strict=True)
         ]
         return _bind(eqn, taken, _dtypes_of(eqn))
+    if name in _LOOPS and (wide or any(map(_narrows, _inner(eqn)))):
+        return _bind(eqn, [_widened(value) for value in operands], _loop_in_float64(eqn))
     if wide:
         pairs = zip(operands, eqn.invars, strict=True)
         operands = [_to(value, atom.aval.dtype) for value, atom in pairs]
-    return _bind(eqn, operands, _loop_in_float64(eqn) if name in _LOOPS else {})
+    return _bind(eqn, operands, {})
 
 
 def _dtypes_of(eqn: Any) -> dict[str, Any]:
@@ -245,17 +247,27 @@ def _is_wide(atom: Any, value: Any) -> bool:
     return dtype == _NARROW and getattr(value, "dtype", None) == _WIDE
 
 
+def _widened(value: Any) -> Any:
+    return _to(value, _WIDE) if getattr(value, "dtype", None) == _NARROW else value
+
+
 def _loop_in_float64(eqn: Any) -> dict[str, Any]:
-    """Return the traces within a loop or branch, their own inputs and results as they were."""
+    """Return the traces within a loop or branch, which take and give no float32 any more."""
 
     def wide(closed: Any) -> Any:
-        if not _narrows(closed.jaxpr):
-            return closed
+        def function(*values: Any) -> list[Any]:
+            results = _evaluate(closed.jaxpr, [*closed.consts, *values])
+            return [_widened(value) for value in results]
+
         like = [
-            jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+            jax.ShapeDtypeStruct(
+                aval.shape,
+                _WIDE if aval.dtype == _NARROW else aval.dtype,
+                weak_type=aval.weak_type,
+            )
             for aval in closed.in_avals
         ]
-        return jax.make_jaxpr(as_function(closed, keep_float64=True))(*like)
+        return jax.make_jaxpr(function)(*like)
 
     return {
         key: tuple(map(wide, value)) if isinstance(value, tuple) else wide(value)

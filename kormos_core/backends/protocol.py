@@ -57,6 +57,8 @@ class Backend(Protocol):
     keeps_variables : bool
         Whether a compiled function keeps the values that variables had when it was traced,
         unless they are passed to it.
+    rounds_float64 : bool
+        Whether Keras rounds float64 to float32 there, unless `keep_float64` is asked for.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Backend(Protocol):
     jit_errors: tuple[type[Exception], ...]
     needs_jit: bool
     keeps_variables: bool
+    rounds_float64: bool
 
     @property
     def has_accelerator(self) -> bool:

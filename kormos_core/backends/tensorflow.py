@@ -143,6 +143,7 @@ class TensorFlowBackend:
     )
     needs_jit = False
     keeps_variables = False
+    rounds_float64 = False
 
     @property
     def has_accelerator(self) -> bool:

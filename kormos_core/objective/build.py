@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import keras
 
+from kormos_core.backends import current_backend
 from kormos_core.errors import (
     DataError,
     KormosError,
@@ -268,7 +269,8 @@ def _build_variables(model: keras.Model, first: Batch) -> str:
         raise
     except Exception as error:
         raise unusable(model, first.arrays, error) from error
-    dtypes = {keras.backend.standardize_dtype(loss.dtype)}
+    mended = current_backend().rounds_float64 and compute_dtypes(model) == {"float64"}
+    dtypes = {"float64" if mended else keras.backend.standardize_dtype(loss.dtype)}
     dtypes |= {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
     dtype = min(dtypes)  # the narrowest: "float32" comes before "float64"
     if float_dtype(model) == "float64" and dtype != "float64":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from models import ZOO, floatx, make
 from oracles import (
+    KERAS,
     differences,
     naive_value_and_grad,
     objective_of,
@@ -16,11 +18,30 @@ from oracles import (
     study,
 )
 
+pytestmark = pytest.mark.backends("tensorflow", "jax")
+
 ROUNDING = 1e-12  # sums of some hundred float64 terms in another order
 BATCHES = 1e-10  # law 1's own figure
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
 
-ALL = sorted(ZOO)
+# Not all on other backends, where time is short and the laws are kept by the same code.
+ELSEWHERE = {
+    "added_mean",
+    "attention",
+    "batch_normalization",
+    "convolution",
+    "dense",
+    "frozen_layer",
+    "gru",
+    "layer_normalization",
+    "masked_tokens",
+    "own_mean_loss",
+    "own_sum_loss",
+    "two_in_two_out",
+}
+ON_TENSORFLOW = keras.config.backend() == "tensorflow"
+
+ALL = [name for name in sorted(ZOO) if ON_TENSORFLOW or name in ELSEWHERE]
 BY_SAMPLE = [name for name in ALL if name != "batch_normalization"]
 EVALUATED = [
     "added_sum",
@@ -34,6 +55,7 @@ EVALUATED = [
     "shared_layer",
     "two_in_two_out",
 ]
+EVALUATED = [name for name in EVALUATED if name in ALL]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -43,8 +65,8 @@ def test_value_and_gradient_are_those_of_a_naive_full_batch(name):
 
     f, g = zoo.whole.value_and_grad(zoo.x)
 
-    assert f == pytest.approx(expected_f, rel=ROUNDING)
-    assert relative(g, expected_g) < ROUNDING
+    assert f == pytest.approx(expected_f, rel=KERAS)
+    assert relative(g, expected_g) < KERAS
 
 
 @pytest.mark.parametrize("name", BY_SAMPLE)
@@ -152,7 +174,7 @@ def test_the_hessian_product_is_linear(name):
         # with fewer at a time Keras's own mean over batches is right for plain means only
         ("dense", 5),
         ("convolution", 5),
-        ("subclassed", 5),
+        *([("subclassed", 5)] if ON_TENSORFLOW else []),
     ],
 )
 def test_the_value_is_what_evaluate_reports(name, batch_size):
@@ -167,7 +189,7 @@ def test_the_value_is_what_evaluate_reports(name, batch_size):
         )
 
     layout.write(before)
-    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(logs["loss"], rel=BATCHES)
+    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(logs["loss"], rel=max(BATCHES, KERAS))
 
 
 @pytest.mark.parametrize("name", ["dense", "convolution", "layer_normalization", "two_in_two_out"])
