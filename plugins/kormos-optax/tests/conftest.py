@@ -16,6 +16,10 @@ import pytest
 from kormos_optax.specs import SPECS
 
 
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Compiling is most of the time of these tests."""
+
+
 class Graph:
     """A function as `GraphObjective`; it counts where it runs, not where it is traced."""
 
@@ -51,9 +55,8 @@ class Host:
     bounds = None
     memory = None
 
-    def __init__(self, graph, room=1000):
-        self.graph, self.room = graph, room
-        self.cache = {}
+    def __init__(self, graph, room, cache):
+        self.graph, self.room, self.cache = graph, room, cache
         self.chunks = []
 
     def prepare(self, x):
@@ -61,7 +64,8 @@ class Host:
 
     def compile(self, function, key):
         if key not in self.cache:
-            self.cache[key] = jax.jit(functools.partial(function, self.graph))
+            traced = functools.partial(function, self.graph)
+            self.cache[key] = jax.jit(traced, compiler_options=QUICK)
         return self.cache[key]
 
     def report(self, chunk):
@@ -140,8 +144,8 @@ def make():
 def solve(make):
     """Solve a problem; what the loop reported is on the host that comes with the result."""
 
-    def solve_problem(name, graph, *, maxiter=500, room=1000, **options):
-        host = Host(graph, room)
+    def solve_problem(name, graph, *, maxiter=500, room=1000, cache=None, **options):
+        host = Host(graph, room, {} if cache is None else cache)
         solver = make(name, **options)
         result = solver.minimize(host, graph.x0, maxiter=maxiter, callback=lambda x: None)
         return result, host
