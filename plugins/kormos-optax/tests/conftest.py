@@ -15,7 +15,6 @@ import pytest
 
 from kormos_optax.specs import SPECS
 
-
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiling is most of the time of these tests."""
 

@@ -98,7 +98,7 @@ class LevenbergMarquardt:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndirectLevenbergMarquardt:
-    """Minimize a sum of squares by damped steps in a trust region: `optimistix.IndirectLevenbergMarquardt`.
+    """Minimize squares by damped steps: `optimistix.IndirectLevenbergMarquardt`.
 
     Attributes
     ----------

@@ -75,14 +75,14 @@ _DECLARED: Final[tuple[SolverSpec, ...]] = (
         "nonlinear-cg",
         "gradient:NonlinearCG",
         "Nonlinear conjugate gradients with a backtracking search: little memory.",
-        "E. Polak, G. Ribiere, Note sur la convergence de methodes de directions conjuguees, 1969",
+        "E. Polak, G. Ribière, Note sur la convergence de méthodes de directions conjuguées, 1969",
         tolerates_nonfinite=True,
     ),
     _minimizer(
         "gradient-descent",
         "gradient:GradientDescent",
         "Steepest descent at a constant rate: for comparison.",
-        "A. Cauchy, Methode generale pour la resolution des systemes d'equations simultanees, "
+        "A. Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées, "
         "1847",
     ),
     _least_squares(

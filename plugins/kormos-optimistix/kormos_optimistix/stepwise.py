@@ -79,8 +79,7 @@ class Stepwise:
         return {
             **self._judge(state, (new_x, f, g), told),
             **{
-                name: jnp.asarray(leaf, state[name].dtype)
-                for name, leaf in _named(arrays).items()
+                name: jnp.asarray(leaf, state[name].dtype) for name, leaf in _named(arrays).items()
             },
         }
 

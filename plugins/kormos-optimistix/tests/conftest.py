@@ -16,7 +16,6 @@ import pytest
 from kormos_core.objective import Rows
 from kormos_optimistix.specs import SPECS
 
-
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiling is most of the time of these tests."""
 

@@ -94,4 +94,3 @@ def test_a_rejected_step_is_no_iteration(build, solve):
     assert len(host.losses) == result.num_iterations < host.num_fg - 1
     assert (np.diff(host.losses) < 0).all()
     assert graph.num_traces == 1
-
