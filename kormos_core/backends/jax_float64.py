@@ -220,11 +220,7 @@ def _apply(eqn: Any, operands: list[Any]) -> list[Any]:
         closed = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
         return _evaluate(closed.jaxpr, [*closed.consts, *operands])
     if wide and name in _FOLLOWERS:
-        taken = [
-            _to(value, _WIDE) if atom.aval.dtype == _NARROW else value
-            for value, atom in zip(operands, eqn.invars, strict=True)
-        ]
-        return _bind(eqn, taken, _dtypes_of(eqn))
+        return _bind(eqn, [_widened(value) for value in operands], _dtypes_of(eqn))
     if name in _LOOPS and (wide or any(map(_narrows, _inner(eqn)))):
         return _bind(eqn, [_widened(value) for value in operands], _loop_in_float64(eqn))
     if wide:
@@ -248,7 +244,12 @@ def _is_wide(atom: Any, value: Any) -> bool:
 
 
 def _widened(value: Any) -> Any:
-    return _to(value, _WIDE) if getattr(value, "dtype", None) == _NARROW else value
+    """Return float64 in place of float32."""
+    if getattr(value, "dtype", None) != _NARROW:
+        return value
+    if np.ndim(value) == 0 and not isinstance(value, jax.Array):
+        return np.float64(str(value))  # a constant such as 0.99, as somebody wrote it
+    return _to(value, _WIDE)
 
 
 def _loop_in_float64(eqn: Any) -> dict[str, Any]:

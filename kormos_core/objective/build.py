@@ -229,7 +229,8 @@ def build_objective(
     if plan is None:
         plan = make_plan(model, first, single=single, training=settings.training)
     entry = _CACHE.get(model, settings, ranks, plan)
-    precision = _precision(model, loss_dtype)
+    rounds = settings.eager and current_backend().rounds_float64
+    precision = "float32" if rounds else _precision(model, loss_dtype)
     warn_of_half(model, precision)
     objective = ModelObjective(
         entry.program,

@@ -18,6 +18,8 @@ from kormos_core.objective import FunctionObjective, Numerics
 from kormos_core.registry import Registered
 from kormos_core.training import Interrupt, Run
 
+pytestmark = pytest.mark.backends("tensorflow", "jax")
+
 ROUNDING = 1e-12
 START = np.array([3.0, -2.0, 1.0])
 SCALES = np.array([1.0, 2.0, 5.0])

@@ -11,6 +11,8 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import RUNNING, Point, code_of, standing
 from kormos_core.loop.memory import check_state, pack, unpack
 
+pytestmark = pytest.mark.backends("tensorflow", "jax")
+
 LAST = Point(np.array([1.0, 2.0]), 0.5, np.zeros(2))
 
 

@@ -189,7 +189,9 @@ def test_the_value_is_what_evaluate_reports(name, batch_size):
         )
 
     layout.write(before)
-    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(logs["loss"], rel=max(BATCHES, KERAS))
+    assert zoo.ragged.value_and_grad(zoo.x)[0] == pytest.approx(
+        logs["loss"], rel=max(BATCHES, KERAS)
+    )
 
 
 @pytest.mark.parametrize("name", ["dense", "convolution", "layer_normalization", "two_in_two_out"])

@@ -9,6 +9,8 @@ from oracles import differences, objective_of, point_of, quiet_hvp, relative
 
 from kormos_core.objective.noise import FrozenNoise, seed_variables
 
+pytestmark = pytest.mark.backends("tensorflow", "jax")
+
 NOISES = {
     "dropout": lambda: layers.Dropout(0.5),
     "gaussian noise": lambda: layers.GaussianNoise(0.5),

@@ -3,7 +3,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 from models import SAMPLES, Case, normal
 from oracles import RAGGED, objective_of, point_of
@@ -25,7 +24,7 @@ def gradient_outside(objective, x):
 
 def gradient_in_graph(objective, x):
     function = objective.compile(lambda graph, z: graph.value_and_grad(z), "gradient")
-    f, g = function(tf.constant(x))
+    f, g = function(keras.ops.convert_to_tensor(x))
     return float(f), np.array(g)
 
 
@@ -77,8 +76,10 @@ def test_other_precisions_are_differentiated_as_they_are():
 
     g = gradient_outside(objective, x)[1]
 
+    import tensorflow as tf
+
     with tf.GradientTape() as tape:
-        z = tf.constant(x)
+        z = tf.convert_to_tensor(x)
         tape.watch(z)
         f = objective.program.loss(z, next(iter(objective.inputs()))[1])
     assert g.tolist() == np.array(tape.gradient(f, z)).tolist()

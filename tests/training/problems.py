@@ -85,6 +85,15 @@ def best_line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y[:, 0])[0]
 
 
+def is_traced(tensor: Any) -> bool:
+    """Tell whether a tensor stands for values that are not there yet."""
+    try:
+        keras.ops.convert_to_numpy(tensor)
+    except Exception:  # noqa: BLE001 - each backend refuses in its own way
+        return True
+    return False
+
+
 class Watch(keras.callbacks.Callback):
     """Record what a callback sees, and act once at an epoch's begin or end."""
 

@@ -9,6 +9,8 @@ from native_losses import rosenbrock
 
 from kormos_core import Status
 
+pytestmark = pytest.mark.backends("tensorflow", "jax")
+
 CASES = [
     ("lbfgs", {}),
     ("lbfgs-b", {}),

@@ -12,6 +12,8 @@ import pytest
 
 from kormos_native.history import empty_history, forget, learn
 
+pytestmark = pytest.mark.backends("tensorflow", "jax")
+
 N = 7
 
 

@@ -9,7 +9,6 @@ from dataclasses import FrozenInstanceError
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from native_graphs import compiled, run, start, tensor
 from native_squares import (
     PROBLEMS,
@@ -29,6 +28,8 @@ from kormos_core.loop import RUNNING, status_of
 from kormos_core.objective import floatx_scope
 from kormos_native.gauss_newton import GaussNewton
 from kormos_native.levenberg_marquardt import LevenbergMarquardt
+
+pytestmark = pytest.mark.backends("tensorflow", "jax")
 
 ops = keras.ops
 
@@ -261,6 +262,8 @@ def test_batches_make_the_steps_of_the_whole(kind):
     if kind == "slices":
         parts = fit(name, epochs=4, batch_size=17)
     else:
+        import tensorflow as tf
+
         parts = fit(name, tf.data.Dataset.from_tensor_slices((X, Y)).batch(17), None, epochs=4)
 
     np.testing.assert_allclose(parts.history["loss"], whole.history["loss"], rtol=1e-10)
