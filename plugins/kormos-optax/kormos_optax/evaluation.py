@@ -47,7 +47,7 @@ def loss_of(graph: GraphObjective) -> Callable[[Any], Any]:
         return f, jax.numpy.vdot(g, tangents[0])
 
     del along
-    return loss  # type: ignore[no-any-return]
+    return loss
 
 
 def is_finite(f: Any, g: Any) -> Any:

@@ -112,8 +112,9 @@ def init(method: FullBatch, x0: NDArray[np.float64]) -> dict[str, Any]:
 
 def progress(state: State) -> Progress:
     """Tell how far a `state` is; traced."""
-    names = ("iteration", "x", "f", "g", "num_fg")
-    return Progress(*(state[name] for name in names), jnp.int32(0), state["status"])
+    x, f, g = state["x"], state["f"], state["g"]
+    none = jnp.int32(0)
+    return Progress(state["iteration"], x, f, g, state["num_fg"], none, state["status"])
 
 
 def advance(method: FullBatch, graph: GraphObjective, state: State) -> State:

@@ -212,8 +212,9 @@ class LBFGS:
 
     def progress(self, state: State) -> Progress:
         """Tell how far a `state` is."""
-        names = ("iteration", "x", "f", "g", "num_fg")
-        return Progress(*(state[name] for name in names), jnp.int32(0), state["status"])
+        x, f, g = state["x"], state["f"], state["g"]
+        none = jnp.int32(0)
+        return Progress(state["iteration"], x, f, g, state["num_fg"], none, state["status"])
 
     def _optax(self) -> Any:
         search = optax.scale_by_zoom_linesearch(

@@ -85,14 +85,15 @@ class Stepwise:
 
     def progress(self, state: State) -> Progress:
         """Tell how far a `state` is."""
-        names = ("iteration", "x", "f", "g", "num_fg")
-        return Progress(*(state[name] for name in names), jnp.int32(0), state["status"])
+        x, f, g = state["x"], state["f"], state["g"]
+        none = jnp.int32(0)
+        return Progress(state["iteration"], x, f, g, state["num_fg"], none, state["status"])
 
     def _begin(self, x: Any) -> tuple[Any, Any]:
         """Return the arrays of optimistix's first state, and what of it is none."""
         solver, function = self.solver.build(), placeholder(self.num_residuals)
         shape = () if self.num_residuals is None else (self.num_residuals,)
-        form = jax.ShapeDtypeStruct(shape, x.dtype)
+        form = jax.eval_shape(lambda: jnp.zeros(shape, x.dtype))
         first = solver.init(function, x, None, {}, form, None, _NO_TAGS)
         arrays, static = equinox.partition(first, equinox.is_array)
         return arrays, static
@@ -132,7 +133,7 @@ class Stepwise:
 
 def _gradient(told: Any) -> Any:
     """Return the gradient of what optimistix knows at the accepted point."""
-    squares = optimistix.FunctionInfo.ResidualJac
+    squares: Any = optimistix.FunctionInfo.ResidualJac
     return told.compute_grad() if isinstance(told, squares) else told.grad
 
 
