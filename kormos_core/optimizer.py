@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +219,8 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         Raises
         ------
         UnsupportedError
-            If constraints or `pretrain_fn` hold Python functions, which cannot be saved.
+            If constraints, `pretrain_fn` or an option hold Python functions, which cannot be
+            saved.
         """
         request = self.request
         if request.constraints or request.pretrain_fn is not None:
@@ -231,7 +233,7 @@ class BatchOptimizer(keras.optimizers.Optimizer):
             raise UnsupportedError(message)
         return {
             "solver": request.solver,
-            "options": {name: plain(value) for name, value in request.options.items()},
+            "options": {name: _kept(name, value) for name, value in request.options.items()},
             "bounds": plain_bounds(request.bounds),
             "tol": request.tol,
             "epochs": request.epochs,
@@ -276,6 +278,21 @@ def get(identifier: Any) -> BatchOptimizer:
 
 def _identifier(solver: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in solver.lower())
+
+
+def _kept(name: str, value: Any) -> Any:
+    """Return an option in JSON's types, or refuse to."""
+    kept = plain(value)
+    try:
+        json.dumps(kept)
+    except (TypeError, ValueError) as error:
+        message = (
+            f"option {name}={value!r:.80} holds Python objects, which a saved model cannot keep. "
+            "Allowed are values of JSON's types and arrays. Compile with another solver before "
+            "saving, and with this one after loading."
+        )
+        raise UnsupportedError(message) from error
+    return kept
 
 
 def plain(value: Any) -> Any:

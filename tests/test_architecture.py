@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -163,7 +164,12 @@ def test_imports_run_one_way():
     )
 
     process = subprocess.run(
-        [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", check],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*distributions(), *sys.path]))},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert process.returncode == 0, process.stdout + process.stderr

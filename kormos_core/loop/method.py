@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from kormos_core.objective import Squares
+    from kormos_core.objective import Rows, Squares
     from kormos_core.protocols import Bounds
 
 __all__ = ["RUNNING", "GraphObjective", "LoopMethod", "Progress", "State", "code_of", "status_of"]
@@ -149,6 +149,10 @@ class GraphObjective(Protocol):
 
     def gauss_newton_at(self, x: Any, /) -> Callable[[Any], Any]:
         """Return the function from ``v`` to ``J' J v`` at ``x``, all of shape (n,)."""
+        ...
+
+    def residuals_and_jacobian(self, x: Any, num_residuals: int, /) -> Rows:
+        """Return all residuals at ``x``, `num_residuals` in number, and their Jacobian."""
         ...
 
 

@@ -12,7 +12,7 @@ from kormos_core.objective.numerics import Numerics, runs_uncompiled
 from kormos_core.objective.objective import ModelObjective
 from kormos_core.objective.precision import float_dtype, floatx_scope, warn_of_tolerances
 from kormos_core.objective.program import Program, Settings
-from kormos_core.objective.rows import Squares
+from kormos_core.objective.rows import Rows, Squares
 from kormos_core.objective.squares import mean_of_squares, residuals_of
 from kormos_core.objective.statistics import Statistics
 
@@ -26,6 +26,7 @@ __all__ = [
     "ModelObjective",
     "Numerics",
     "Program",
+    "Rows",
     "Settings",
     "Squares",
     "Statistics",

@@ -16,6 +16,7 @@ from kormos_core.curvature import FINITE_DIFFERENCE, GAUSS_NEWTON, STEPS
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.rows import DENSE, Squares, fold_rows
 from kormos_core.objective.sweep import Data, Inputs, Slices, Whole
+from kormos_core.objective.whole_jacobian import whole_jacobian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,6 +282,10 @@ class Graph:
         factor, z = augmented[:n, :n], augmented[:n, n]
         f = 0.5 * ops.sum(ops.square(augmented[:, n]))
         return Squares(f, ops.matmul(ops.transpose(factor), z), factor, z)
+
+    def residuals_and_jacobian(self, x: Any, num_residuals: int) -> Rows:
+        """Return all residuals at ``x``, `num_residuals` in number, and their Jacobian."""
+        return whole_jacobian(self, x, num_residuals)
 
     def _fold_rows(
         self,

@@ -19,6 +19,7 @@ from kormos_core.objective.probes import few_samples, rounding, samples_stand_al
 from kormos_core.objective.rows import (
     BY_SAMPLES,
     DENSE,
+    JACOBIAN_LIMIT,
     flat_outputs,
     jacobian,
     scaled_residuals,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from kormos_core.protocols import Counts
 
 __all__ = ["JACOBIAN_LIMIT", "STATISTICS_LIMIT", "ResidualFace", "Residuals", "rows_of"]
-
-JACOBIAN_LIMIT = 2**28
-"""Most numbers in a dense Jacobian: 2 GiB."""
 
 STATISTICS_LIMIT = 2**32
 """Most ``m n²`` for which a covariance is prepared: operations of some seconds."""

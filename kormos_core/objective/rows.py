@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BY_SAMPLES",
     "DENSE",
+    "JACOBIAN_LIMIT",
     "Rows",
     "Squares",
     "flat_outputs",
@@ -46,6 +47,9 @@ BY_SAMPLES: Final = "by samples"
 
 DENSE: Final = "forward or reverse"
 """How it is made elsewhere, by its shape."""
+
+JACOBIAN_LIMIT: Final = 2**28
+"""Most numbers in a dense Jacobian: 2 GiB."""
 
 _NUMBERS: Final = 2**20  # in a block of rows: 8 MiB, some hundred with what they are made from
 

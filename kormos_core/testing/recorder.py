@@ -22,7 +22,9 @@ __all__ = ["FIRST", "Recorder", "WatchedGraph"]
 FIRST: Final = 8
 """Evaluated points that are kept, from the first on."""
 
-_EVALUATIONS: Final = frozenset({"value", "value_and_grad", "normal_equations", "triangle"})
+_EVALUATIONS: Final = frozenset(
+    {"value", "value_and_grad", "normal_equations", "triangle", "residuals_and_jacobian"}
+)
 _PRODUCTS: Final = frozenset({"hvp_at", "gauss_newton_at"})
 
 
@@ -119,11 +121,11 @@ class WatchedGraph:
             return found
         self._recorder.asked.add(name)
 
-        def evaluate(x: Any, **how: Any) -> Any:
+        def evaluate(x: Any, *others: Any, **how: Any) -> Any:
             if name in _EVALUATIONS:
                 self._recorder.evaluation(x)
-                return found(x, **how)
-            return self._product(found(x, **how), x)
+                return found(x, *others, **how)
+            return self._product(found(x, *others, **how), x)
 
         return evaluate
 

@@ -29,7 +29,7 @@ _OF: Final = {
     **dict.fromkeys(
         (
             *("residuals", "jacobian", "jvp", "vjp", "ggn_vp"),
-            *("normal_equations", "triangle", "gauss_newton_at"),
+            *("normal_equations", "triangle", "gauss_newton_at", "residuals_and_jacobian"),
         ),
         "residuals",
     ),
