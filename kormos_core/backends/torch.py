@@ -219,9 +219,12 @@ def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
 
 
 def _as_tensors(structure: Any) -> Any:
-    return keras.tree.map_structure(
-        lambda leaf: leaf if leaf is None else keras.ops.convert_to_tensor(leaf), structure
-    )
+    def convert(leaf: Any) -> Any:
+        if leaf is None or isinstance(leaf, torch.Tensor):
+            return leaf
+        return keras.ops.convert_to_tensor(np.asarray(leaf))  # of a scalar Keras makes float32
+
+    return keras.tree.map_structure(convert, structure)
 
 
 @final
