@@ -7,6 +7,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from models import SAMPLES, Case, floatx, make, normal, regression
 from oracles import RAGGED, objective_of, point_of, quiet_hvp, relative, study
 
@@ -36,6 +37,8 @@ def multiply(objective, x, v, **how):
 
 def streamed(case: Case, batch_size: int = RAGGED):
     """Build the objective of a case whose data come from a tf.data pipeline."""
+    import tensorflow as tf
+
     data = tf.data.Dataset.from_tensor_slices((case.x, case.y))
     batches = adapt(data.batch(batch_size))
     return build_objective(case.model, batches, settings=Settings())[0]
@@ -154,6 +157,8 @@ def test_batches_that_differ_in_more_than_samples_are_refused_in_the_graph(last,
 
 
 def test_a_stream_of_unknown_length_with_too_few_batches_is_refused_in_the_graph(float64):
+    import tensorflow as tf
+
     case = regression_case()
     data = tf.data.Dataset.from_tensor_slices((case.x, case.y)).batch(RAGGED)
     batches = adapt(data.filter(lambda *_: True), steps=5)
