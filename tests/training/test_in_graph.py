@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers, ops
 from models import floatx, make
 from training.problems import data, line
@@ -20,6 +19,8 @@ from training.problems import data, line
 import kormos
 from kormos_core import Status
 from kormos_core.errors import CurvatureWarning, UnsupportedError
+
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 SOLVERS = ["native:lbfgs", "native:newton-cg", "native:trust-ncg", "tfp:l-bfgs"]
 CHUNKS = [1, 7, 1000]
@@ -326,9 +327,12 @@ def test_models_of_every_kind_are_trained(name, solver):
 
 
 def stream():
+    import tensorflow as tf
+
     return tf.data.Dataset.from_tensor_slices(data()).batch(7)
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_fraction_of_a_stream_is_refused_in_our_own_words():
     model = line(kormos.BatchOptimizer("native:newton-cg", options={"hvp_fraction": 0.3}))
 
@@ -336,6 +340,7 @@ def test_a_fraction_of_a_stream_is_refused_in_our_own_words():
         model.fit(stream(), verbose=0)
 
 
+@pytest.mark.backends("tensorflow")
 def test_xla_over_a_stream_is_refused():
     model = line("native:lbfgs", jit_compile=True)
 

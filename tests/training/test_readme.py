@@ -10,6 +10,8 @@ from training.problems import flat_weights
 import kormos
 from kormos_core.errors import UnknownOptionError
 
+pytestmark = pytest.mark.backends("tensorflow", "torch")
+
 LOSS = [79.121972, 0.192005, 0.056429, 0.047397, 0.047006, 0.046991, 0.046990, 0.046990]
 GRAD = [17.946233, 0.713242, 0.186013, 0.042760, 0.008019, 0.001854, 0.000350, 0.000073]
 VAL_LOSS = [78.418121, 0.232164, 0.059140, 0.047348, 0.047006, 0.046994, 0.046992, 0.046992]
