@@ -27,7 +27,7 @@ from kormos_core.errors import (
     UnsupportedError,
 )
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 CENTER = np.array([1.0, -2.0, 3.0])
 SCALE = np.array([1.0, 4.0, 9.0])

@@ -11,94 +11,26 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 from __future__ import annotations
 
 import contextlib
-import inspect
-from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 import keras
 import numpy as np
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
-from kormos_core.errors import KormosError, UnsupportedError
+from kormos_core.backends.torch_compile import as_tensors, prepare
+from kormos_core.backends.torch_scope import computing_in
+from kormos_core.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import FrameType
 
     from numpy.typing import NDArray
 
     from kormos_core.backends.protocol import BatchFunction, Forward, Product
 
 __all__ = ["BACKEND", "TorchBackend"]
-
-
-@final
-class _AsElsewhere(TorchFunctionMode):
-    """Let `keras.ops` do on torch what they do on other backends.
-
-    Keras's rules of promotion know no float64 on torch: matrix products, means, maxima and
-    other operations round float64 to float32 first, which is left out where `wide` is set;
-    what is cast by name stays cast. And a matrix that is not positive definite has a Cholesky factor of NaNs.
-    """
-
-    wide = True
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Call `func` of `args` and `kwargs`, or what it should be; `types` do not matter."""
-        del types
-        kwargs = kwargs or {}
-        cast = func is torch.Tensor.to and args[1:] == (torch.float32,)
-        if self.wide and (cast or kwargs.get("dtype") is torch.float32):
-            first = args[0] if args else None
-            is_wide = isinstance(first, float) or getattr(first, "dtype", 0) is torch.float64
-            if is_wide and not _asked_for(inspect.currentframe()):
-                if cast:
-                    return first
-                kwargs = {**kwargs, "dtype": torch.float64}
-        if func is torch.linalg.cholesky:
-            factor, failed = torch.linalg.cholesky_ex(*args, **kwargs)
-            return torch.where((failed == 0)[..., None, None], factor, torch.nan)
-        return func(*args, **kwargs)
-
-
-def _asked_for(frame: FrameType | None) -> bool:
-    """Tell whether a tensor is cast by name, and not within another function of Keras."""
-    name = "cast"
-    frame = frame and frame.f_back
-    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "keras":
-        name, frame = frame.f_code.co_name, frame.f_back
-    return name in {"cast", "convert_to_tensor"}
-
-
-_MODE: ContextVar[_AsElsewhere | None] = ContextVar("mode", default=None)
-
-
-@contextlib.contextmanager
-def _computing_in(dtype: str) -> Iterator[None]:
-    wide, mode = dtype == "float64", _MODE.get()
-    if mode is None:
-        if wide:
-            mode = _AsElsewhere()
-            before = _MODE.set(mode)
-            try:
-                with mode:
-                    yield
-            finally:
-                _MODE.reset(before)
-        else:
-            yield
-        return
-    mode.wide, was = wide, mode.wide
-    try:
-        yield
-    finally:
-        mode.wide = was
 
 
 def _leaf(x: torch.Tensor) -> torch.Tensor:
@@ -175,7 +107,7 @@ def _watched(tensors: list[Any]) -> Iterator[None]:
             yield
     finally:
         for tensor in plain:
-            tensor.requires_grad_(False)
+            tensor.requires_grad_(requires_grad=False)
 
 
 def _loss_slopes(
@@ -217,76 +149,6 @@ def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
     return y, _vjp(pull, torch.zeros_like(y))[1]
 
 
-def _as_tensors(structure: Any) -> Any:
-    return keras.tree.map_structure(
-        lambda leaf: leaf if leaf is None else keras.ops.convert_to_tensor(leaf), structure
-    )
-
-
-@final
-class _Compiled:
-    """A function of structures of tensors, compiled for each of their shapes.
-
-    It is traced to the operations of a single graph first, with its derivatives, so that
-    `torch.compile` meets neither Keras nor autograd.
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        self._programs: dict[Any, tuple[Callable[..., Any], Any]] = {}
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Return what the function gives for `arguments`."""
-        arguments = _as_tensors(arguments)
-        leaves = keras.tree.flatten(arguments)
-        tensors = [leaf for leaf in leaves if leaf is not None]
-        key = tuple(None if leaf is None else (leaf.shape, leaf.dtype) for leaf in leaves)
-        if key not in self._programs:
-            self._programs[key] = self._compile(arguments, leaves, tensors)
-        program, result = self._programs[key]
-        return keras.tree.pack_sequence_as(result, list(program(*tensors)))
-
-    def _compile(
-        self, arguments: Any, leaves: list[Any], tensors: list[Any]
-    ) -> tuple[Callable[..., Any], Any]:
-        results: list[Any] = []
-
-        def flat(*given: Any) -> list[Any]:
-            rest = iter(given)
-            filled = [None if leaf is None else next(rest) for leaf in leaves]
-            result = self._function(*keras.tree.pack_sequence_as(arguments, filled))
-            results.append(keras.tree.map_structure(lambda _: 0, result))
-            return keras.tree.flatten(result)
-
-        try:
-            traced = make_fx(flat)(*tensors)
-            traced.graph.eliminate_dead_code()  # autograd compares shapes, which gives no tensor
-            traced.recompile()
-            program = torch.compile(traced, fullgraph=True, dynamic=False)
-            program(*tensors)
-        except KormosError:
-            raise
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            message = (
-                f"jit_compile=True cannot be honored: {type(error).__name__}: {reason:.300}. "
-                "Allowed is what torch.compile takes: no noise such as that of dropout, no "
-                "control flow by values, and a C++ compiler on this machine. Leave jit_compile "
-                "out."
-            )
-            raise UnsupportedError(message) from error
-        return program, results[0]
-
-
-def _prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable[..., Any]:
-    def exactly(*arguments: Any) -> Any:
-        with _computing_in("float64"):
-            return function(*arguments)
-
-    ready = _Compiled(exactly) if jit and not eager else exactly
-    return torch.no_grad()(ready)  # type: ignore[no-any-return]
-
-
 @final
 class TorchBackend:
     """`Backend` on PyTorch."""
@@ -317,7 +179,7 @@ class TorchBackend:
 
     def computing_in(self, dtype: str) -> contextlib.AbstractContextManager[None]:
         """Enter a scope where Keras rounds no float64, if that is the `dtype`."""
-        return _computing_in(dtype)
+        return computing_in(dtype)
 
     @contextlib.contextmanager
     def seeded(self, seeds: tuple[Any, ...]) -> Iterator[None]:
@@ -325,17 +187,12 @@ class TorchBackend:
         if not seeds:
             yield
             return
-        devices = [torch.accelerator.current_device_index()] if self.has_accelerator else []
-        words = [int(word) for state in seeds for word in state.tolist()]
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(
-                int(
-                    np.random.SeedSequence([w % 2**32 for w in words]).generate_state(
-                        1, np.uint64
-                    )[0]
-                    >> 1
-                )
-            )
+        device = seeds[0].device
+        words = [int(word) % 2**32 for state in seeds for word in state.tolist()]
+        (seed,) = np.random.SeedSequence(words).generate_state(1, np.uint64)
+        devices = [] if device.type == "cpu" else [device]
+        with torch.random.fork_rng(devices, device_type=device.type):
+            torch.manual_seed(int(seed >> np.uint64(1)))
             yield
 
     def compile(
@@ -348,14 +205,14 @@ class TorchBackend:
     ) -> Callable[..., Any]:
         """Compile a `function` if `jit`, not if `eager`; `keep_float64` is `computing_in`'s."""
         del keep_float64
-        return _prepare(function, jit=jit, eager=eager)
+        return prepare(function, jit=jit, eager=eager)
 
     def compile_value(
         self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
     ) -> Callable[[NDArray[np.float64], Any], float]:
         """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
         del keep_float64
-        ready = _prepare(loss, jit=jit, eager=eager)
+        ready = prepare(loss, jit=jit, eager=eager)
 
         def value(x: NDArray[np.float64], batch: Any) -> float:
             return float(ready(self.to_device(x), batch))
@@ -371,7 +228,7 @@ class TorchBackend:
         def both(x: Any, batch: Any) -> tuple[Any, Any]:
             return _value_and_grad(lambda z: loss(z, batch), x)
 
-        ready = _prepare(both, jit=jit, eager=eager)
+        ready = prepare(both, jit=jit, eager=eager)
 
         def value_and_grad(
             x: NDArray[np.float64], batch: Any
@@ -395,7 +252,7 @@ class TorchBackend:
         def product(x: Any, v: Any, batch: Any) -> Any:
             return linearize(x, batch)(v)
 
-        ready = _prepare(product, jit=jit, eager=eager)
+        ready = prepare(product, jit=jit, eager=eager)
 
         def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
             hv = ready(self.to_device(x), self.to_device(v), batch)
@@ -413,10 +270,10 @@ class TorchBackend:
     ) -> Callable[[NDArray[np.float64], Any], Any]:
         """Compile a `function` of parameters and a batch; rest as above."""
         del keep_float64
-        ready = _prepare(function, jit=jit, eager=eager)
+        ready = prepare(function, jit=jit, eager=eager)
 
         def mapped(x: NDArray[np.float64], batch: Any) -> Any:
-            return ready(self.to_device(x), _as_tensors(batch))
+            return ready(self.to_device(x), as_tensors(batch))
 
         return mapped
 

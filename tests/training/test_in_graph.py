@@ -20,7 +20,7 @@ import kormos
 from kormos_core import Status
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 SOLVERS = ["native:lbfgs", "native:newton-cg", "native:trust-ncg", "tfp:l-bfgs"]
 CHUNKS = [1, 7, 1000]
@@ -321,6 +321,7 @@ def stream():
     return tf.data.Dataset.from_tensor_slices(data()).batch(7)
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_fraction_of_a_stream_is_refused_in_our_own_words():
     model = line(kormos.BatchOptimizer("native:newton-cg", options={"hvp_fraction": 0.3}))
 
@@ -328,6 +329,7 @@ def test_a_fraction_of_a_stream_is_refused_in_our_own_words():
         model.fit(stream(), verbose=0)
 
 
+@pytest.mark.backends("tensorflow")
 def test_xla_over_a_stream_is_refused():
     model = line("native:lbfgs", jit_compile=True)
 

@@ -10,7 +10,7 @@ from training.problems import flat_weights
 import kormos
 from kormos_core.errors import UnknownOptionError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 LOSS = [79.121972, 0.192005, 0.056429, 0.047397, 0.047006, 0.046991, 0.046990, 0.046990]
 GRAD = [17.946233, 0.713242, 0.186013, 0.042760, 0.008019, 0.001854, 0.000350, 0.000073]

@@ -16,7 +16,7 @@ from keras import layers
 import kormos
 from kormos_core.errors import RestartWarning, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 IN_GRAPH = [
     "native:lbfgs",

@@ -86,7 +86,7 @@ class Counting:
 
 def start(method, x0):
     state = method.init(np.array(x0, dtype=float), None)
-    return {name: ops.convert_to_tensor(value) for name, value in state.items()}
+    return {name: ops.convert_to_tensor(np.asarray(value)) for name, value in state.items()}
 
 
 @functools.cache

@@ -185,7 +185,7 @@ def test_a_step_whose_length_is_no_number_is_damped():
 
     # that of Gauss and Newton is as long as 1e156
     assert float(damping) > 0.0
-    assert np.isfinite(np.sum(np.square(step)))
+    assert np.isfinite(np.sum(np.square(np.array(step))))
     assert (np.array(step) * RESIDUALS[:2] < 0.0).all()
 
 

@@ -153,6 +153,7 @@ def test_a_step_that_was_cut_short_is_no_sign_of_convergence(solve):
     assert result.status is Status.LINESEARCH_FAILED
 
 
+@pytest.mark.backends("tensorflow")
 def test_xla_makes_the_same_iterations(solve):
     plain = solve(rosenbrock, np.tile([-1.2, 1.0], 2))
     compiled = solve(rosenbrock, np.tile([-1.2, 1.0], 2), jit_compile=True)

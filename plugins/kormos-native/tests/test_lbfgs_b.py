@@ -105,7 +105,7 @@ class _Recording:
         assert (at <= self.bounds.upper).all()
         self.num_at_bounds += bool((at == self.bounds.lower).any())
         return (
-            ops.convert_to_tensor(scipy.optimize.rosen(at)),
+            ops.convert_to_tensor(np.asarray(scipy.optimize.rosen(at))),
             ops.convert_to_tensor(scipy.optimize.rosen_der(at)),
         )
 

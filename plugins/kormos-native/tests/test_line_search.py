@@ -216,7 +216,7 @@ def test_strong_conditions_end_at_a_kink_with_a_sufficient_decrease(walk):
 
 
 def test_an_idle_state_has_the_shapes_and_types_of_one_that_searches():
-    one = ops.convert_to_tensor(np.float64(1.0))
+    one = ops.ones((), "float64")
 
     state = LineSearch().start(one, -one, one)
     judged = LineSearch().judge(state, one, one, 2.2e-16)

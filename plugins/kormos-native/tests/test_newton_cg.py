@@ -69,6 +69,7 @@ def test_the_minimum_does_not_depend_on_the_preconditioner(preconditioner):
     np.testing.assert_allclose(last["x"], plain["x"], atol=1e-6)
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
 def test_all_products_are_counted(preconditioner):
     graph = Counting(make_logistic(n=6))
@@ -81,6 +82,7 @@ def test_all_products_are_counted(preconditioner):
         assert min(graph.products[1:]) > 4
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize(("preconditioner", "share"), [("diagonal", 0.5), ("lbfgs", 0.9)])
 def test_badly_scaled_parameters_take_fewer_products_with_a_preconditioner(preconditioner, share):
     counts = []
@@ -93,6 +95,7 @@ def test_badly_scaled_parameters_take_fewer_products_with_a_preconditioner(preco
     assert counts[1] < share * counts[0]
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("preconditioner", ["diagonal", "lbfgs"])
 def test_a_preconditioner_compiles_with_xla(preconditioner):
     method = NewtonCG(gtol=1e-9, preconditioner=preconditioner)
