@@ -73,7 +73,7 @@ def _reverse_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
 
 def _forward_over_reverse(function: Callable[[Any], Any], x: Any) -> Product:
     _, push = jax.linearize(jax.grad(function), x)
-    return push  # type: ignore[no-any-return]
+    return push
 
 
 def _loss_slopes(
@@ -100,7 +100,7 @@ def _loss_slopes(
 
 
 def _jvp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
-    return jax.linearize(function, x)  # type: ignore[no-any-return]
+    return jax.linearize(function, x)
 
 
 def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
@@ -218,7 +218,7 @@ class JaxBackend:
 
     def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         """Return a scalar `function` at `x` and its gradient; traceable."""
-        return jax.value_and_grad(function)(x)  # type: ignore[no-any-return]
+        return jax.value_and_grad(function)(x)
 
     def gauss_newton(self, forward: Forward, x: Any) -> Product:
         """Return the generalized Gauss-Newton product of `forward` at `x`; traceable."""

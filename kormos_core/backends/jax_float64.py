@@ -160,7 +160,7 @@ def as_function(closed: Any, *, keep_float64: bool) -> Callable[..., list[Any]]:
         The function.
     """
     if not (keep_float64 and _narrows(closed.jaxpr)):
-        return jaxpr_as_fun(closed)  # type: ignore[no-any-return]
+        return jaxpr_as_fun(closed)
 
     def function(*values: Any) -> list[Any]:
         results = _evaluate(closed.jaxpr, [*closed.consts, *values])

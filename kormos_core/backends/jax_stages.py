@@ -42,7 +42,7 @@ _FOLD = Primitive("kormos_fold")
 _FOLD.multiple_results = True
 
 
-@_FOLD.def_abstract_eval  # type: ignore[untyped-decorator]
+@_FOLD.def_abstract_eval
 def _fold_shapes(*operands: Any, bodies: _Bodies) -> list[Any]:
     return list(operands[len(operands) - bodies.num_state :])
 

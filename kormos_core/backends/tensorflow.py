@@ -37,7 +37,7 @@ def _compile(
     # Shapes are relaxed only without XLA, which wants them static. The partial gives each
     # function an identity of its own: TensorFlow counts the traces of all that share their
     # code together, and would warn of retracing as soon as a few models have been fitted.
-    return tf.function(  # type: ignore[no-any-return]
+    return tf.function(
         functools.partial(function),
         autograph=False,
         jit_compile=jit or None,

@@ -64,7 +64,7 @@ def _pull_all(
 
 def _twice_differentiable() -> contextlib.AbstractContextManager[None]:
     """Take attention step by step: what does it in one has first derivatives only."""
-    return sdpa_kernel(SDPBackend.MATH)  # type: ignore[no-any-return]
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _value_and_grad(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
@@ -116,7 +116,7 @@ def _loss_slopes(
     """Return a loss's slopes by the outputs, and the product with its Hessian by them."""
     with _watched(outputs):
         f = head()
-        slopes = [None for _ in outputs]
+        slopes: Any = [None for _ in outputs]
         if f.requires_grad:
             slopes = torch.autograd.grad(f, outputs, create_graph=True, allow_unused=True)
     if any(slope is None for slope in slopes):

@@ -118,4 +118,4 @@ def prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable
             return function(*arguments)
 
     ready = _Compiled(exactly) if jit and not eager else exactly
-    return torch.no_grad()(ready)  # type: ignore[no-any-return]
+    return torch.no_grad()(ready)

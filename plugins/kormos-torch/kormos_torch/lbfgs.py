@@ -128,7 +128,7 @@ class _Solve:
         while status is None:
             x = self._point()
             self._torch.param_groups[0]["max_eval"] = 1 + max(0, limit - self._num_evals)
-            self._torch.step(self._closure)  # type: ignore[no-untyped-call]
+            self._torch.step(self._closure)
             if np.array_equal(self._point(), x):
                 status = self._standstill(before)
                 break
