@@ -213,6 +213,7 @@ def solve_function(
             hvp=request.hvp,
             precision=_probe(fun, start, squares=squares, eager=runs_uncompiled(jit)),
             jit=jit,
+            eager=runs_uncompiled(jit),
         ),
         squares=squares,
     )
@@ -290,8 +291,9 @@ def _probe(
                 "Cast it inside the function."
             )
             raise UnsupportedError(message)
-    full = {"float64", "float32"} if current_backend().rounds_float64 else {"float64"}
-    return "float64" if set(dtypes) <= full else "float32"
+    if not current_backend().rounds_float64:
+        return "float64" if set(dtypes) == {"float64"} else "float32"
+    return "float64" if not eager and set(dtypes) <= {"float64", "float32"} else "float32"
 
 
 def _tensors(shapes: list[tuple[int, ...]]) -> str:

@@ -19,7 +19,7 @@ from kormos_core.objective.curvature import CheckedHVP
 from kormos_core.objective.gauss_newton import GAUSS_NEWTON
 from kormos_core.objective.graph import Graph
 from kormos_core.objective.kinds import linearize
-from kormos_core.objective.numerics import Numerics, runs_uncompiled
+from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.objective import dense_hessian
 from kormos_core.objective.residuals import ResidualFace, Residuals
 from kormos_core.objective.sweep import Data, Inputs, Whole
@@ -172,7 +172,7 @@ class FunctionObjective(ResidualFace):
         self._products: dict[str, Callable[..., NDArray[np.float64]]] = {}
         self._how = how = {
             "jit": bool(numerics.jit),
-            "eager": runs_uncompiled(numerics.jit),
+            "eager": numerics.eager,
             "keep_float64": numerics.precision == "float64",
         }
         self._value = backend.compile_value(batch.loss, **how)

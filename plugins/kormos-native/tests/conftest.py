@@ -12,6 +12,7 @@ import keras
 import pytest
 import scipy.optimize
 
+from kormos_core.backends import current_backend
 from kormos_core.minimize import minimize
 from kormos_core.objective import FunctionObjective
 from kormos_native.line_search import SEARCHING, LineSearch
@@ -25,8 +26,10 @@ def solve():
     """Minimize with a solver of this plugin, by its name in the plugin."""
 
     def solve_problem(fun, x0, *, name="lbfgs", jit_compile=False, **keywords):
-        # without XLA, which takes longer to compile than these solves to run
-        return minimize(fun, x0, solver=f"native:{name}", jit_compile=jit_compile, **keywords)
+        # without XLA, which takes longer to compile than these solves to run, where there is
+        # another way
+        jit = jit_compile or ("auto" if current_backend().needs_jit else False)
+        return minimize(fun, x0, solver=f"native:{name}", jit_compile=jit, **keywords)
 
     return solve_problem
 

@@ -16,8 +16,6 @@ from kormos_core.loop import RUNNING
 from kormos_native.lbfgs import LBFGS
 from kormos_native.settings import quasi_newton
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 TIGHT = {"gtol": 1e-7, "ftol": 0.0}
