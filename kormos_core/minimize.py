@@ -80,7 +80,8 @@ def minimize(
         Kind of Hessian product to start with.
     jit_compile : {"auto", True, False, None}
         Whether XLA compiles the function; ``"auto"`` tries that on accelerators. None does
-        as the solver's instance says, and without one as ``"auto"``.
+        as the solver's instance says, and without one as ``"auto"``. On JAX, which compiles
+        by XLA alone, ``"auto"`` does that, and False compiles nothing.
     steps_per_execution : int
         Iterations of a solver that runs in the graph between two calls of the callbacks.
     verbose : {0, 1, 2}
@@ -213,6 +214,7 @@ def solve_function(
             hvp=request.hvp,
             precision=_probe(fun, start, squares=squares, eager=runs_uncompiled(jit)),
             jit=jit,
+            eager=runs_uncompiled(jit),
         ),
         squares=squares,
     )
@@ -291,8 +293,9 @@ def _probe(
                 "Cast it inside the function."
             )
             raise UnsupportedError(message)
-    full = {"float64", "float32"} if current_backend().rounds_float64 else {"float64"}
-    return "float64" if set(dtypes) <= full else "float32"
+    if not current_backend().rounds_float64:
+        return "float64" if set(dtypes) == {"float64"} else "float32"
+    return "float64" if not eager and set(dtypes) <= {"float64", "float32"} else "float32"
 
 
 def _tensors(shapes: list[tuple[int, ...]]) -> str:

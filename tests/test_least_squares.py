@@ -15,7 +15,7 @@ from kormos_core.errors import (
     UnsupportedError,
 )
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 LM = "native:levenberg-marquardt"
 T = np.linspace(0.0, 4.0, 30)

@@ -16,7 +16,7 @@ import kormos
 from kormos_core.errors import UnknownSolverError, UnsupportedError
 from kormos_core.objective import floatx_scope
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 X, Y = data()
 

@@ -18,7 +18,7 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
 from kormos_core.objective.graph import Graph
 from kormos_core.objective.kinds import kinds_of, linearize
-from kormos_core.objective.numerics import Numerics, runs_uncompiled
+from kormos_core.objective.numerics import Numerics
 from kormos_core.objective.residuals import ResidualFace, Residuals
 from kormos_core.objective.sweep import Data, Inputs, Whole
 from kormos_core.protocols import Counts
@@ -170,7 +170,7 @@ class FunctionObjective(ResidualFace):
         self._products: dict[str, Callable[..., NDArray[np.float64]]] = {}
         self._how = how = {
             "jit": bool(numerics.jit),
-            "eager": runs_uncompiled(numerics.jit),
+            "eager": numerics.eager,
             "keep_float64": numerics.precision == "float64",
         }
         self._value = backend.compile_value(batch.loss, **how)

@@ -25,11 +25,14 @@ class Numerics:
     jit : bool or None
         Whether XLA compiles what runs in the graph; None tries, and does without where XLA
         cannot.
+    eager : bool
+        Whether a function runs uncompiled.
     """
 
     hvp: str = AUTO
     precision: str = "float64"
     jit: bool | None = False
+    eager: bool = False
 
 
 def runs_uncompiled(jit: bool | None) -> bool:  # noqa: FBT001 - None is its third value

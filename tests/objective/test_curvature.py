@@ -18,7 +18,7 @@ from kormos_core.objective.kinds import kinds_of
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 FORWARD, REVERSE, GAUSS_NEWTON, DIFFERENCE = HVP_KINDS
 ROUNDING = 1e-12

@@ -26,7 +26,7 @@ from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
 from kormos_core.protocols import Objective
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12

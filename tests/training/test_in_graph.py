@@ -20,7 +20,7 @@ import kormos
 from kormos_core import Status
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 SOLVERS = ["native:lbfgs", "native:newton-cg", "native:trust-ncg", "tfp:l-bfgs"]
 CHUNKS = [1, 7, 1000]

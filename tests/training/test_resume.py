@@ -16,7 +16,7 @@ from keras import layers
 import kormos
 from kormos_core.errors import RestartWarning, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 IN_GRAPH = [
     "native:lbfgs",

@@ -12,7 +12,7 @@ from kormos_core import Bounds, Counts, Result, SolverSpec, Status, StopSolve
 from kormos_core.registry import Registered
 from kormos_core.training import Interrupt, Run
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 
 class Parabola:

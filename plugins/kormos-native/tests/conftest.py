@@ -33,8 +33,10 @@ def solve():
     """Minimize with a solver of this plugin, by its name in the plugin."""
 
     def solve_problem(fun, x0, *, name="lbfgs", jit_compile=False, **keywords):
-        # without XLA, which takes longer to compile than these solves to run
-        return minimize(fun, x0, solver=f"native:{name}", jit_compile=jit_compile, **keywords)
+        # without XLA, which takes longer to compile than these solves to run, where there is
+        # another way
+        jit = jit_compile or ("auto" if current_backend().needs_jit else False)
+        return minimize(fun, x0, solver=f"native:{name}", jit_compile=jit, **keywords)
 
     return solve_problem
 

@@ -16,7 +16,7 @@ from kormos_native.conjugate_gradients import (
     conjugate_gradients,
 )
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 N = 8
 G = np.cos(np.arange(N))

@@ -12,7 +12,7 @@ from native_graphs import Matrix, tensor
 from kormos_native.conjugate_gradients import Equation, conjugate_gradients
 from kormos_native.conjugate_pairs import ConjugatePairs
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 N = 20
 G = np.cos(np.arange(N))

@@ -11,7 +11,7 @@ from native_squares import make_matrix
 
 from kormos_native.damping import by_cholesky, by_triangle, damped_step
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

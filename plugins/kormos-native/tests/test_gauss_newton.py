@@ -25,7 +25,7 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import status_of
 from kormos_native.gauss_newton import GaussNewton
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

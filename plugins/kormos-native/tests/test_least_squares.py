@@ -29,7 +29,7 @@ from kormos_core.objective import floatx_scope
 from kormos_native.gauss_newton import GaussNewton
 from kormos_native.levenberg_marquardt import LevenbergMarquardt
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

@@ -11,7 +11,7 @@ import scipy.optimize
 
 from kormos_native.line_search import ACCEPTED, FAILED, STALLED, LineSearch, idle
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

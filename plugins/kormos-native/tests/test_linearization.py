@@ -22,7 +22,7 @@ from kormos_core.loop import RUNNING, code_of
 from kormos_native.linearization import choose_solver, code_at, linearize
 from kormos_native.truncated import truncated_model
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

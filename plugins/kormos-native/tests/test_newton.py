@@ -22,7 +22,7 @@ from kormos_core.objective import FunctionObjective, floatx_scope
 from kormos_native.newton_cg import NewtonCG
 from kormos_native.trust_ncg import TrustNCG
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

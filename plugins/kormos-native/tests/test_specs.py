@@ -18,7 +18,7 @@ from kormos_native.lbfgs import LBFGS
 from kormos_native.settings import quasi_newton
 from kormos_native.specs import SPECS
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 SQUARES = ["levenberg-marquardt", "gauss-newton"]
 NAMES = ["lbfgs", "lbfgs-b", "newton-cg", "trust-ncg", *SQUARES]
