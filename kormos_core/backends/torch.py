@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kormos_core.backends.torch_compile import as_tensors, prepare
+from kormos_core.backends.torch_compile import prepare
 from kormos_core.backends.torch_scope import computing_in
 from kormos_core.errors import UnsupportedError
 
@@ -250,7 +250,7 @@ class TorchBackend:
         ready = prepare(function, jit=jit, eager=eager)
 
         def mapped(x: NDArray[np.float64], batch: Any) -> Any:
-            return ready(self.to_device(x), as_tensors(batch))
+            return ready(self.to_device(x), batch)
 
         return mapped
 
