@@ -64,7 +64,7 @@ def _pull_all(
 
 def _twice_differentiable() -> contextlib.AbstractContextManager[None]:
     """Take attention step by step: what does it in one has first derivatives only."""
-    return sdpa_kernel(SDPBackend.MATH)  # type: ignore[no-any-return]
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _value_and_grad(function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
@@ -116,7 +116,7 @@ def _loss_slopes(
     """Return a loss's slopes by the outputs, and the product with its Hessian by them."""
     with _watched(outputs):
         f = head()
-        slopes = [None for _ in outputs]
+        slopes: Any = [None for _ in outputs]
         if f.requires_grad:
             slopes = torch.autograd.grad(f, outputs, create_graph=True, allow_unused=True)
     if any(slope is None for slope in slopes):
@@ -137,7 +137,7 @@ def _loss_slopes(
 
 def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
     # By torch.func, as rows of a Jacobian are made in torch.func.vmap.
-    y, pull = torch.func.vjp(function, x)
+    y, pull, *_ = torch.func.vjp(function, x)
     return y, lambda u: pull(u)[0]
 
 
@@ -170,7 +170,7 @@ class TorchBackend:
         """Whether there is a device other than CPUs."""
         return torch.accelerator.is_available()
 
-    def to_device(self, array: Any) -> torch.Tensor:
+    def to_device(self, array: Any) -> Any:
         """Put `array` on the device as a tensor of the same dtype."""
         return keras.ops.convert_to_tensor(array)
 

@@ -73,7 +73,7 @@ class _Compiled:
             filled = [None if leaf is None else next(rest) for leaf in leaves]
             result = self._function(*keras.tree.pack_sequence_as(arguments, filled))
             results.append(keras.tree.map_structure(lambda _: 0, result))
-            return keras.tree.flatten(result)
+            return list(keras.tree.flatten(result))
 
         try:
             traced = make_fx(flat)(*tensors)
@@ -118,4 +118,4 @@ def prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable
             return function(*as_tensors(arguments))
 
     ready = _Compiled(exactly) if jit and not eager else exactly
-    return torch.no_grad()(ready)  # type: ignore[no-any-return]
+    return torch.no_grad()(ready)
