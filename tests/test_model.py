@@ -8,6 +8,7 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from scipy.optimize import Bounds
 from training.problems import best_line, data, flat_weights, line, line_layers, plain_line
@@ -15,8 +16,6 @@ from training.problems import best_line, data, flat_weights, line, line_layers, 
 import kormos
 from kormos_core.errors import UnknownSolverError, UnsupportedError
 from kormos_core.objective import floatx_scope
-
-pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 X, Y = data()
 
@@ -122,10 +121,7 @@ def test_a_loaded_model_is_compiled_and_trains_on(kind, tmp_path):
     np.testing.assert_allclose(history.history["loss"], again.history["loss"], rtol=1e-5)
 
 
-@pytest.mark.backends("tensorflow")
 def test_a_fitted_model_is_exported_for_serving(tmp_path):
-    import tensorflow as tf
-
     model = MAKERS["functional"]()
     kormos.fit(model, X, Y, verbose=0, epochs=2)
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kormos_core.backends.torch_compile import as_tensors, prepare
+from kormos_core.backends.torch_compile import prepare
 from kormos_core.backends.torch_scope import computing_in
 from kormos_core.errors import UnsupportedError
 
@@ -137,7 +137,7 @@ def _loss_slopes(
 
 def _vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Product]:
     # By torch.func, as rows of a Jacobian are made in torch.func.vmap.
-    y, pull = torch.func.vjp(function, x)
+    y, pull, *_ = torch.func.vjp(function, x)
     return y, lambda u: pull(u)[0]
 
 
@@ -173,7 +173,7 @@ class TorchBackend:
         """Whether there is a device other than CPUs."""
         return torch.accelerator.is_available()
 
-    def to_device(self, array: Any) -> torch.Tensor:
+    def to_device(self, array: Any) -> Any:
         """Put `array` on the device as a tensor of the same dtype."""
         return keras.ops.convert_to_tensor(array)
 
@@ -273,7 +273,7 @@ class TorchBackend:
         ready = prepare(function, jit=jit, eager=eager)
 
         def mapped(x: NDArray[np.float64], batch: Any) -> Any:
-            return ready(self.to_device(x), as_tensors(batch))
+            return ready(self.to_device(x), batch)
 
         return mapped
 

@@ -24,7 +24,7 @@ def as_tensors(structure: Any) -> Any:
     Parameters
     ----------
     structure : structure of tensor, ndarray or float
-        None leaves allowed.
+        Other leaves stay what they are.
 
     Returns
     -------
@@ -33,9 +33,9 @@ def as_tensors(structure: Any) -> Any:
     """
 
     def convert(leaf: Any) -> Any:
-        if leaf is None or isinstance(leaf, torch.Tensor):
-            return leaf
-        return keras.ops.convert_to_tensor(np.asarray(leaf))  # of a scalar Keras makes float32
+        if isinstance(leaf, (np.ndarray, np.generic, float)):
+            return keras.ops.convert_to_tensor(np.asarray(leaf))  # of a scalar it makes float32
+        return leaf
 
     return keras.tree.map_structure(convert, structure)
 
@@ -73,7 +73,7 @@ class _Compiled:
             filled = [None if leaf is None else next(rest) for leaf in leaves]
             result = self._function(*keras.tree.pack_sequence_as(arguments, filled))
             results.append(keras.tree.map_structure(lambda _: 0, result))
-            return keras.tree.flatten(result)
+            return list(keras.tree.flatten(result))
 
         try:
             traced = make_fx(flat)(*tensors)
@@ -115,7 +115,7 @@ def prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable
 
     def exactly(*arguments: Any) -> Any:
         with computing_in("float64"):
-            return function(*arguments)
+            return function(*as_tensors(arguments))
 
     ready = _Compiled(exactly) if jit and not eager else exactly
     return torch.no_grad()(ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -182,17 +183,32 @@ class Validation:
         batch_size = self.batch_size
         if arrays and batch_size is None:
             batch_size = min(count_samples(x, y, weight), DEFAULT_BATCH_SIZE)
-        told: Mapping[str, Any] = model.evaluate(
-            x=_with_words_as_tensors(x),
-            y=y,
-            sample_weight=weight,
-            batch_size=batch_size if arrays else None,
-            steps=1 if one_batch else self.steps,
-            callbacks=callbacks,
-            return_dict=True,
-            verbose=0,
-        )
+        with _one_step_at_a_time(model):
+            told: Mapping[str, Any] = model.evaluate(
+                x=_with_words_as_tensors(x),
+                y=y,
+                sample_weight=weight,
+                batch_size=batch_size if arrays else None,
+                steps=1 if one_batch else self.steps,
+                callbacks=callbacks,
+                return_dict=True,
+                verbose=0,
+            )
         return told
+
+
+@contextmanager
+def _one_step_at_a_time(model: keras.Model) -> Iterator[None]:
+    """Let Keras evaluate where it refuses several steps in one execution."""
+    several = model.steps_per_execution
+    if several == 1 or current_backend().compiles_loops:
+        yield
+        return
+    model.steps_per_execution = 1
+    try:
+        yield
+    finally:
+        model.steps_per_execution = several
 
 
 def _with_words_as_tensors(x: Any) -> Any:

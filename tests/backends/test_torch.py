@@ -210,26 +210,25 @@ x = np.random.default_rng(0).normal(size=(5000, 50))
 y = np.tanh(x @ np.random.default_rng(1).normal(size=(50, 4)))
 layers = keras.layers
 model = keras.Sequential([keras.Input((50,)), layers.Dense(40, "tanh"), layers.Dense(4)])
-model.compile(optimizer=kormos.BatchOptimizer("{solver}"), loss="mse")
+model.compile(optimizer=kormos.BatchOptimizer("native:lbfgs"), loss="mse")
 kormos.fit(model, x, y, epochs=3, batch_size=5000, verbose=0)
 before = peak_memory_bytes()
-history = kormos.fit(model, x, y, epochs={iterations}, batch_size=5000, verbose=0)
+history = kormos.fit(model, x, y, epochs=50, batch_size=5000, verbose=0)
 print(before, peak_memory_bytes(), len(history.history["loss"]))
 """
 
 
-@pytest.mark.parametrize(("solver", "iterations"), [("native:lbfgs", 50), ("native:newton-cg", 8)])
-def test_iterations_leave_no_records_behind(solver, iterations):
+def test_iterations_leave_no_records_behind():
     # the record of an evaluation is some arrays of 5,000 times 40: 6 MiB, one of a product more
     done = subprocess.run(
-        [sys.executable, "-c", _FIT.format(solver=solver, iterations=iterations)],
+        [sys.executable, "-c", _FIT],
         check=True,
         capture_output=True,
         text=True,
     )
 
     before, after, done_iterations = (int(number) for number in done.stdout.split())
-    assert done_iterations == iterations
+    assert done_iterations == 50
     assert after - before < 30 * 2**20
 
 

@@ -134,6 +134,7 @@ class Shifting(Rows):
         return (x + 1.0 if self.reads > 2 * len(self) else x), y
 
 
+@pytest.mark.backends("tensorflow")
 def test_data_that_changes_within_the_graph_is_told_as_it_is_outside(float64):
     case = regression_case()
     objective = build_objective(
@@ -258,6 +259,7 @@ def test_a_fraction_of_a_sum_is_refused(name):
         multiply(zoo.whole, zoo.x, zoo.v, fraction=0.5)
 
 
+@pytest.mark.backends("tensorflow")
 def test_what_is_compiled_serves_the_next_fit_with_other_data(float64):
     case = regression(keras.layers.Dense(2))
     first = objective_of(case)[0]

@@ -86,6 +86,7 @@ def test_blocks_of_rows_add_up(how, numbers, monkeypatch, float64):
     assert_sums(objective, point_of(objective), how)
 
 
+@pytest.mark.backends("tensorflow")
 def test_xla_makes_them_too(float64):
     objective = prepared(linear(), jit=True)
 
@@ -161,7 +162,7 @@ def test_functions_have_them(size):
     matrix = np.random.default_rng(0).normal(size=(3, size))
 
     def function(x):
-        return [ops.tanh(ops.sum(matrix * x, axis=1)), x[:1] ** 2]
+        return [ops.tanh(ops.sum(ops.convert_to_tensor(matrix) * x, axis=1)), x[:1] ** 2]
 
     objective = FunctionObjective(function, size, squares=True)
     x = np.linspace(0.3, 1.0, size)

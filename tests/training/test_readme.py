@@ -201,6 +201,7 @@ def test_a_second_fit_of_the_same_gives_the_same(published):
     assert second == first
 
 
+@pytest.mark.backends("tensorflow")
 def test_a_fit_on_other_data_is_not_answered_from_the_first(published):
     x, y, *_ = published
     model = make()

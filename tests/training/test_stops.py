@@ -13,8 +13,6 @@ from training.problems import METHODS, Watch, data, flat_weights, line, line_los
 from kormos import Status
 from kormos_core.errors import UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
-
 X, Y = data()
 
 
