@@ -79,7 +79,8 @@ def minimize(
         Kind of Hessian product to start with.
     jit_compile : {"auto", True, False, None}
         Whether XLA compiles the function; ``"auto"`` tries that on accelerators. None does
-        as the solver's instance says, and without one as ``"auto"``.
+        as the solver's instance says, and without one as ``"auto"``. On JAX, which compiles
+        by XLA alone, ``"auto"`` does that, and False compiles nothing.
     steps_per_execution : int
         Iterations of a solver that runs in the graph between two calls of the callbacks.
     verbose : {0, 1, 2}

@@ -65,7 +65,7 @@ class BatchOptimizedMixin:
             A name that Keras knows stays Keras's; any other one names a solver; names
             joined by ``">"`` and lists are a chain.
         loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile : object
-            As in Keras.
+            As in Keras: on JAX ``jit_compile=False`` compiles nothing.
         steps_per_execution : int
             As in Keras; must be 1 for a solver that does not run in the graph.
         auto_scale_loss : bool

@@ -58,7 +58,7 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         statistics in normalization.
     jit_compile : {"auto", True, False, None}
         Whether XLA compiles solvers that run in the graph: ``"auto"`` tries that on
-        accelerators, None does as the model was compiled.
+        accelerators, None does as the model was compiled. On JAX False compiles nothing.
     name : str or None
         Keras's name of the optimizer.
 

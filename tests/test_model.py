@@ -16,8 +16,6 @@ import kormos
 from kormos_core.errors import UnknownSolverError, UnsupportedError
 from kormos_core.objective import floatx_scope
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 X, Y = data()
 
 OPTIMIZER = {

@@ -179,7 +179,7 @@ def _is_narrowing(eqn: Any) -> bool:
     return (
         eqn.primitive.name == "convert_element_type"
         and eqn.params["new_dtype"] == _NARROW
-        and eqn.invars[0].aval.dtype == _WIDE
+        and bool(eqn.invars[0].aval.dtype == _WIDE)
     )
 
 

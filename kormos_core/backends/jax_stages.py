@@ -15,6 +15,7 @@ References
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, final
@@ -181,9 +182,10 @@ def compile_in_stages(function: Callable[..., Any], *, keep_float64: bool) -> Ca
                 )
             run, form = traces[kind, fitting]
             try:
-                return form.unflatten(run(streams, arrays))
+                results = run(streams, arrays)
             except _UnknownShapesError:
                 continue  # nothing was changed: again from the start
+            return form.unflatten(results)
 
     return call
 
@@ -208,7 +210,7 @@ def _trace(
             index += is_stream
         results, structure = jax.tree.flatten(function(*tree.unflatten(leaves)))
         form.append(structure)
-        return results
+        return list(results)
 
     closed = jax.make_jaxpr(flat)(*arrays)
     return _Stages(keep_float64).closed(closed), form[-1]
@@ -289,12 +291,11 @@ class _Stages:
 
     def _fold(self, bodies: _Bodies) -> Run:
         def body_of(jaxpr: Any) -> Callable[..., Any]:
-            keep = self.keep_float64
-            return jax.jit(
-                lambda consts, *values: as_function(ClosedJaxpr(jaxpr, consts), keep_float64=keep)(
-                    *values
-                )
-            )
+            def body(consts: list[Any], *values: Any) -> list[Any]:
+                closed = ClosedJaxpr(jaxpr, consts)
+                return as_function(closed, keep_float64=self.keep_float64)(*values)
+
+            return functools.partial(jax.jit(body))
 
         compiled = {shapes: body_of(jaxpr) for shapes, (jaxpr, _) in bodies.traced.items()}
 

@@ -351,10 +351,11 @@ class Graph:
     ) -> Any:
         """Return a central difference of the gradient; the loop traces it once."""
         ops = keras.ops
-        length = ops.maximum(ops.norm(v), 1e-300)
+        # not ops.norm, which is one of float32 on some backends, where 1e-300 is 0
+        length = ops.maximum(ops.sqrt(ops.sum(ops.square(v))), 1e-300)
         step = (
             STEPS["float64" if self.precision == "float64" else "float32"]
-            * ops.maximum(1.0, ops.norm(x))
+            * ops.maximum(1.0, ops.sqrt(ops.sum(ops.square(x))))
             / length
         )
         sweep, data = sweep or self.sweep, data or self.data

@@ -17,8 +17,6 @@ from kormos_core.objective.curvature import CheckedHVP, generic_direction, gradi
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 FORWARD, REVERSE, GAUSS_NEWTON, DIFFERENCE = HVP_KINDS
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12

@@ -99,6 +99,7 @@ class Watch(layers.Layer):
         return x
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_masks_of_two_batches_of_the_same_rows_differ():
     watch = Watch()
     case = regression(layers.Dropout(0.5), watch)
@@ -113,6 +114,7 @@ def test_the_masks_of_two_batches_of_the_same_rows_differ():
     assert (one != other).any()
 
 
+@pytest.mark.backends("tensorflow")
 def test_two_noisy_layers_draw_different_noise():
     one, other = Watch(), Watch()
     inputs = keras.Input((8,))

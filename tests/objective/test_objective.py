@@ -26,8 +26,6 @@ from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
 from kormos_core.objective.objective import dense_hessian
 from kormos_core.protocols import Objective
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from models import SAMPLES, Case, floatx, make, normal, regression, two_in_two_out
-from oracles import RAGGED, objective_of, point_of, state_of, value_of
+from oracles import KERAS, RAGGED, objective_of, point_of, state_of, value_of
 
 pytestmark = pytest.mark.backends("tensorflow", "jax")
 
@@ -75,7 +75,7 @@ def test_after_an_update_inference_gives_the_training_loss_of_one_batch():
     statistics.update_moving(objective, x)
 
     loss = case.model.evaluate(case.x, case.y, batch_size=SAMPLES, verbose=0)
-    assert loss == pytest.approx(objective.value(x), rel=1e-10)
+    assert loss == pytest.approx(objective.value(x), rel=max(1e-10, KERAS))
 
 
 def test_two_calls_of_a_shared_layer_weigh_nearly_the_same():
@@ -181,7 +181,8 @@ def test_there_is_nothing_to_update_without_batch_statistics(name, training):
 
 def test_moving_statistics_follow_the_parameters_they_are_taken_at():
     case = make("batch_normalization")
-    objective, statistics = objective_of(case, eager=True)
+    eager = keras.config.backend() == "tensorflow"  # as in `update`
+    objective, statistics = objective_of(case, eager=eager)
     x = point_of(objective)
     kernel, bias = x[:6].reshape(3, 2), x[6:8]
 

@@ -10,8 +10,6 @@ import pytest
 from kormos_core.registry import installed
 from kormos_core.testing import CHECKS, BatchOptimizerConformance, Case, find_check, judge
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 KNOWN = tomllib.loads((Path(__file__).parent / "known_failures.toml").read_text(encoding="utf-8"))
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 

@@ -28,8 +28,6 @@ from kormos_core.testing.law import demand
 from kormos_core.testing.page import make_page
 from kormos_core.testing.report import make_report
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 CASE = Case.of("scipy:cg")
 
 

@@ -20,8 +20,6 @@ import kormos
 from kormos_core import Status
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 SOLVERS = ["native:lbfgs", "native:newton-cg", "native:trust-ncg", "tfp:l-bfgs"]
 CHUNKS = [1, 7, 1000]
 OPTIMUM = 1e-8  # relative, on convex losses

@@ -214,5 +214,6 @@ def test_a_fit_on_other_data_is_not_answered_from_the_first(published):
     penalty = float(np.float32(1e-3))  # Keras keeps the factor in float32
     expected = np.mean(residual**2) + penalty * np.sum(flat_weights(model) ** 2)
     # float64 sums of 1,000 terms in another order
-    assert history["loss"][0] == pytest.approx(expected, rel=1e-12)
+    # Keras keeps the factors of regularizers in float32 on other backends than TensorFlow
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-9)
     assert not np.allclose(flat_weights(model), weights)

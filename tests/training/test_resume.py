@@ -16,8 +16,6 @@ from keras import layers
 import kormos
 from kormos_core.errors import RestartWarning, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 IN_GRAPH = [
     "native:lbfgs",
     "native:lbfgs-b",

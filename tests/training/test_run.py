@@ -12,8 +12,6 @@ from kormos_core import Bounds, Counts, Result, SolverSpec, Status, StopSolve
 from kormos_core.registry import Registered
 from kormos_core.training import Interrupt, Run
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 
 class Parabola:
     """Half the squared distance from a center, as an objective."""

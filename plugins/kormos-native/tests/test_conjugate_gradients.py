@@ -16,8 +16,6 @@ from kormos_native.conjugate_gradients import (
     conjugate_gradients,
 )
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 N = 8
 G = np.cos(np.arange(N))
 EIGENVALUES = np.geomspace(0.1, 100, N)

@@ -12,8 +12,6 @@ from native_graphs import Matrix, tensor
 from kormos_native.conjugate_gradients import Equation, conjugate_gradients
 from kormos_native.conjugate_pairs import ConjugatePairs
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 N = 20
 G = np.cos(np.arange(N))
 

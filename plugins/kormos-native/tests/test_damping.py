@@ -11,8 +11,6 @@ from native_squares import make_matrix
 
 from kormos_native.damping import by_cholesky, by_triangle, damped_step
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 FIT = 0.1  # of the radius, that a length may be off

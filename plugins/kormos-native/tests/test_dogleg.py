@@ -9,8 +9,6 @@ from native_graphs import Matrix, tensor
 from kormos_native.conjugate_gradients import Equation, conjugate_gradients
 from kormos_native.dogleg import Path, dogleg
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 N = 6
 G = np.array([1.0, -2.0, 0.5, 3.0, -1.0, 0.1])
 ROTATION, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(N, N)))

@@ -9,8 +9,6 @@ from native_losses import rosenbrock
 
 from kormos_core import Status
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 CASES = [
     ("lbfgs", {}),
     ("lbfgs-b", {}),

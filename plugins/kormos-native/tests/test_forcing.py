@@ -10,8 +10,6 @@ from native_graphs import Counting, start, tensor
 from kormos_native.forcing import newton_equation
 from kormos_native.trust_ncg import TrustNCG
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 G = np.array([3.0, -4.0])  # of length 5, its largest component 4

@@ -25,8 +25,6 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import status_of
 from kormos_native.gauss_newton import GaussNewton
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 START = np.ones(3)

@@ -12,8 +12,6 @@ import pytest
 
 from kormos_native.history import empty_history, forget, learn
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 N = 7
 
 

@@ -14,8 +14,6 @@ from kormos_core.errors import UnsupportedError
 from kormos_native.lbfgs_b import LBFGSB
 from kormos_native.settings import quasi_newton
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 TIGHT = {"gtol": 1e-8, "ftol": 0.0}

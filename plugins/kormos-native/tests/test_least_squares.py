@@ -29,8 +29,6 @@ from kormos_core.objective import floatx_scope
 from kormos_native.gauss_newton import GaussNewton
 from kormos_native.levenberg_marquardt import LevenbergMarquardt
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 METHODS = {"levenberg-marquardt": LevenbergMarquardt, "gauss-newton": GaussNewton}

@@ -11,8 +11,6 @@ import scipy.optimize
 
 from kormos_native.line_search import ACCEPTED, FAILED, STALLED, LineSearch, idle
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 

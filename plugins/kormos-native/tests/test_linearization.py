@@ -22,8 +22,6 @@ from kormos_core.loop import RUNNING, code_of
 from kormos_native.linearization import choose_solver, code_at, linearize
 from kormos_native.truncated import truncated_model
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 SOLVERS = ["qr", "cholesky", "cg"]

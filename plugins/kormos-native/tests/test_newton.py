@@ -22,8 +22,6 @@ from kormos_core.objective import FunctionObjective, floatx_scope
 from kormos_native.newton_cg import NewtonCG
 from kormos_native.trust_ncg import TrustNCG
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 METHODS = {"newton-cg": NewtonCG, "trust-ncg": TrustNCG}

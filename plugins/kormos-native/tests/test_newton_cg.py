@@ -13,8 +13,6 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import status_of
 from kormos_native.newton_cg import NewtonCG
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 LOGISTIC = PROBLEMS["logistic"][0]

@@ -9,8 +9,6 @@ from native_graphs import Matrix, tensor
 
 from kormos_native.preconditioners import Diagonal, Identity, random_signs
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 N = 40
 SCALES = np.geomspace(0.03, 30, N)
 

@@ -18,8 +18,6 @@ from kormos_native.lbfgs import LBFGS
 from kormos_native.settings import quasi_newton
 from kormos_native.specs import SPECS
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 SQUARES = ["levenberg-marquardt", "gauss-newton"]
 NAMES = ["lbfgs", "lbfgs-b", "newton-cg", "trust-ncg", *SQUARES]
 

@@ -15,8 +15,6 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import status_of
 from kormos_native.trust_ncg import TrustNCG
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")
-
 ops = keras.ops
 
 NEWTON, AGAIN = 1, 2
