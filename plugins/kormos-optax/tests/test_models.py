@@ -50,17 +50,15 @@ def test_a_model_is_trained_with_one_row_of_history_an_iteration(solver, options
     np.testing.assert_allclose(model.get_weights()[0].ravel(), [1.0, -2.0, 0.5], atol=1e-4)
 
 
-def test_slices_and_streams_give_what_the_whole_data_give():
-    whole, slices, stream = (linear("optax:lbfgs") for _ in range(3))
+def test_a_line_search_reads_streams_in_the_graph():
+    slices, stream = (linear("optax:lbfgs") for _ in range(2))
 
     losses = [
-        whole.fit(X, Y, epochs=4, verbose=0).history["loss"],
-        slices.fit(X, Y, epochs=4, batch_size=15, verbose=0).history["loss"],
-        stream.fit(Halves(), epochs=4, verbose=0).history["loss"],
+        slices.fit(X, Y, epochs=3, batch_size=15, verbose=0).history["loss"],
+        stream.fit(Halves(), epochs=3, verbose=0).history["loss"],
     ]
 
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)  # losses in float32
-    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
 
 
 def test_a_fit_goes_on_where_a_file_left_it(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from kormos_optax.methods import METHODS
 from kormos_optax.specs import SPECS
 
 pytestmark = pytest.mark.backends("tensorflow", "jax")
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_solvers_are_found_by_name_alias_and_namespace():
@@ -44,3 +47,9 @@ def test_each_says_that_it_is_for_jax_full_batch_and_deterministic(name):
 
 def test_every_method_of_the_list_has_a_solver():
     assert list(SPECS) == ["lbfgs", *METHODS, "transformation"]
+
+
+def test_the_documentation_tells_every_solver():
+    text = (ROOT / "docs" / "choose-a-solver.md").read_text(encoding="utf-8")
+
+    assert [name for name in SPECS if f"`optax:{name}`" not in text] == []

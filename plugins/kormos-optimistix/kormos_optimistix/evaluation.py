@@ -62,14 +62,10 @@ def placeholder(num_residuals: int | None) -> Callable[..., Any]:
 def _with_slope(evaluate: Callable[[Any], Any]) -> Callable[..., Any]:
     """Make a function of one that gives values and derivatives."""
 
-    @jax.custom_jvp
-    def function(x: Any) -> Any:
-        return evaluate(x)[0]
-
-    @function.defjvp
     def along(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
         value, slope = evaluate(*primals)
         return value, slope @ tangents[0]
 
-    del along
+    function: Any = jax.custom_jvp(lambda x: evaluate(x)[0])
+    function.defjvp(along)
     return lambda x, args: (function(x), args)

@@ -45,6 +45,7 @@ def _least_squares(name: str, cls: str, summary: str, citation: str, **facts: An
         factory=f"kormos_optimistix.least_squares:{cls}",
         summary=summary,
         kind="least-squares",
+        dense_matrices=3,  # of m x n numbers, and m is at least n
         needs=_SQUARES,
         aliases=(f"optimistix-{name}",),
         citation=citation,

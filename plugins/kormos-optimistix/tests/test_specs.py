@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from kormos_core.registry import installed
 from kormos_optimistix.specs import SPECS
 
 pytestmark = pytest.mark.backends("tensorflow", "jax")
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_solvers_are_found_by_name_alias_and_namespace():
@@ -38,3 +41,9 @@ def test_each_says_that_it_is_for_jax_and_what_it_needs(name):
     assert spec.backends == {"jax"}
     assert (spec.kind == "least-squares") == ("residuals" in spec.needs)
     assert not spec.supports & {"bounds", "constraints"}
+
+
+def test_the_documentation_tells_every_solver():
+    text = (ROOT / "docs" / "choose-a-solver.md").read_text(encoding="utf-8")
+
+    assert [name for name in SPECS if f"`optimistix:{name}`" not in text] == []
