@@ -6,6 +6,7 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from kormos_core.backends import current_backend
 from kormos_core.capabilities import Need
 from kormos_core.check import check_request
 from kormos_core.errors import MemoryLimitError, UnsupportedError
@@ -216,6 +217,11 @@ def _words(names: Any) -> str:
     return ", ".join(sorted(names, key=get_args(Need).index)) or "nothing"
 
 
+def _no_traces(case: Case) -> str:
+    del case
+    return "" if current_backend().compiles_loops else "nothing is traced on this backend"
+
+
 def _resumes(case: Case) -> str:
     return "it declares 'resume'" if "resume" in case.spec.supports else ""
 
@@ -227,7 +233,12 @@ CAPABILITIES: Final = (
         run=check_needs,
     ),
     Check(name="in_graph", law="It iterates in the graph if it says so.", run=check_in_graph),
-    Check(name="tracing", law="What has been traced is not traced again.", run=check_tracing),
+    Check(
+        name="tracing",
+        law="What has been traced is not traced again.",
+        run=check_tracing,
+        exception=_no_traces,
+    ),
     Check(
         name="refusals",
         law="What is not declared is refused.",
