@@ -95,13 +95,11 @@ class Program:
         self.faults: list[Exception] = []
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
         self._hvp: dict[str, Callable[..., NDArray[np.float64]]] = {}
-        self._underflows = "float16" in compute_dtypes(model)
+        dtypes = compute_dtypes(model)
+        self._underflows = "float16" in dtypes
         self._narrowest = narrowest_dtype(model)
-        self.how = {
-            "jit": settings.jit,
-            "eager": settings.eager,
-            "keep_float64": self._narrowest == "float64",
-        }
+        keeps = dtypes == {"float64"}
+        self.how = {"jit": settings.jit, "eager": settings.eager, "keep_float64": keeps}
 
     @property
     def model(self) -> keras.Model:
@@ -139,9 +137,10 @@ class Program:
         backend = current_backend()
         with backend.computing_in(self._narrowest), backend.seeded(inputs.seeds):
             mapping = list(zip(self.layout.variables, self.layout.split(x), strict=True))
-            mapping += [*zip(self.seeds, inputs.seeds, strict=True), *states]
+            mapping += list(zip(self.seeds, inputs.seeds, strict=True))
             if inputs.others:
                 mapping += list(zip(self._others, inputs.others, strict=True))
+            mapping += states  # the last one counts
             with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
                 yield scope
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from kormos_core.backends import current_backend
 from kormos_core.objective import FunctionObjective, Numerics
 from kormos_core.protocols import Bounds
 from kormos_core.testing.landscape import Landscape
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from kormos_core.testing.problem import Problem
     from kormos_core.training import Iterate
 
-__all__ = ["Bench", "Demands", "Trial"]
+__all__ = ["Bench", "Demands", "Trial", "is_compiled"]
 
 
 @final
@@ -253,10 +254,26 @@ def _make(precision: str, squares: bool) -> tuple[Landscape, FunctionObjective]:
     objective = FunctionObjective(
         landscape.residuals if squares else landscape.loss,
         2,
-        numerics=Numerics(precision=precision),
+        numerics=Numerics(precision=precision, eager=not is_compiled()),
         squares=squares,
     )
     return landscape, objective
+
+
+def is_compiled() -> bool:
+    """Tell whether the kit's problems are compiled on this backend.
+
+    What the kit shows a solver, and what it takes note of, are values of variables, so that
+    all problems are one function. Where a compiled function keeps the values that they had
+    when it was traced, the problems run as they are written.
+
+    Returns
+    -------
+    bool
+        Whether they are.
+    """
+    backend = current_backend()
+    return backend.compiles_loops and not backend.keeps_variables
 
 
 _shared = functools.cache(_make)

@@ -6,13 +6,13 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from kormos_core.backends import current_backend
 from kormos_core.capabilities import Need
 from kormos_core.check import check_request
 from kormos_core.errors import MemoryLimitError, UnsupportedError
 from kormos_core.testing.check import Check
 from kormos_core.testing.law import demand
 from kormos_core.testing.problem import ROSENBROCK
+from kormos_core.testing.trial import is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +219,7 @@ def _words(names: Any) -> str:
 
 def _no_traces(case: Case) -> str:
     del case
-    return "" if current_backend().compiles_loops else "nothing is traced on this backend"
+    return "" if is_compiled() else "the kit's problems are not compiled on this backend"
 
 
 def _resumes(case: Case) -> str:
