@@ -110,7 +110,7 @@ class ResidualFace:
         penalized = self._residuals.num_penalized
         observed = scale[: scale.size - penalized]
         return FitStatistics(
-            factor=np.asarray(keras.ops.convert_to_numpy(squares[2])),
+            factor=_on_host(squares[2]),
             sum_of_squares=2.0 * float(squares[0]),
             num_observations=int(np.count_nonzero(observed)),
             penalized=penalized > 0,
@@ -372,3 +372,11 @@ def rows_of(program: Program, batch: Batch, totals: Any, x: NDArray[np.float64])
     several = leaves[0].shape[0] > 1  # one sample alone tells nothing of others
     alone = several and samples_stand_alone(outputs, arrays, rounding(program.model))
     return BY_SAMPLES if alone else DENSE
+
+
+def _on_host(tensor: Any) -> NDArray[np.float64]:
+    """Return a tensor as an array, without a copy where it lies in the host's memory."""
+    try:
+        return np.asarray(tensor)
+    except TypeError:  # it is on another device
+        return np.asarray(keras.ops.convert_to_numpy(tensor))

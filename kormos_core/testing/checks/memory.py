@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kormos_core.testing.check import Check
 from kormos_core.testing.law import CannotRunError, demand
+from kormos_core.testing.trial import is_compiled
 
 if TYPE_CHECKING:
     from kormos_core.testing.case import Case
@@ -100,6 +101,8 @@ def _takes_all_residuals(case: Case) -> str:
 
 
 def _holds_other_matrices(case: Case) -> str:
+    if not is_compiled():
+        return "what is not compiled makes many Python objects, which are not told from matrices"
     most = case.spec.max_parameters
     if most is not None and most < _LEAST:
         return f"with at most {most} parameters matrices are small"

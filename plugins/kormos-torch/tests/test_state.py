@@ -123,7 +123,6 @@ def test_a_group_may_be_added():
         ({"solver": "scipy:bfgs", "bounds": (0, 1)}, UnsupportedError, "bounds"),
         ({"solver": "scipy:bfgs", "constraints": {"type": "eq"}}, UnsupportedError, "constraints"),
         ({"solver": "scipy:least-squares-trf"}, UnsupportedError, "needs residuals"),
-        ({"solver": "tfp:l-bfgs"}, UnsupportedError, "runs on tensorflow alone"),
     ],
 )
 def test_what_a_solver_cannot_do_is_refused_when_it_is_made(arguments, error, match):
