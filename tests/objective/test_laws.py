@@ -27,17 +27,12 @@ DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivative
 
 # Not all on other backends, where time is short and the laws are kept by the same code.
 ELSEWHERE = {
-    "added_mean",
-    "attention",
     "batch_normalization",
-    "convolution",
     "dense",
-    "frozen_layer",
     "gru",
     "layer_normalization",
     "masked_tokens",
     "own_mean_loss",
-    "own_sum_loss",
     "two_in_two_out",
 }
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"

@@ -30,11 +30,10 @@ SHORT = {
     "scipy:dual-annealing": {"num_steps": 40},
 }
 
-# What iterates in Python is the same code on every backend, and is checked where nothing is
-# traced; solvers in the graph are checked where they are traced, too, but for JAX, where the
-# kit's problems run uncompiled and slowly. Plugins for one backend alone check their own.
+# Solvers that are the same code on every backend are checked where nothing is traced, which is
+# quickest; the page has them on TensorFlow. Plugins for one backend alone check their own.
 BREADTH = {
-    "tensorflow": {"native", "tfp"},
+    "tensorflow": {"tfp"},
     "jax": set(),
     "torch": {"native", "scipy", "torch"},
 }
