@@ -12,7 +12,6 @@ from kormos_core.errors import MemoryLimitError, UnsupportedError
 from kormos_core.testing.check import Check
 from kormos_core.testing.law import demand
 from kormos_core.testing.problem import ROSENBROCK
-from kormos_core.testing.trial import is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,6 +217,8 @@ def _words(names: Any) -> str:
 
 
 def _no_traces(case: Case) -> str:
+    from kormos_core.testing.trial import is_compiled
+
     del case
     return "" if is_compiled() else "the kit's problems are not compiled on this backend"
 

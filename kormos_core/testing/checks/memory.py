@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kormos_core.testing.check import Check
 from kormos_core.testing.law import CannotRunError, demand
-from kormos_core.testing.trial import is_compiled
 
 if TYPE_CHECKING:
     from kormos_core.testing.case import Case
@@ -101,6 +100,8 @@ def _takes_all_residuals(case: Case) -> str:
 
 
 def _holds_other_matrices(case: Case) -> str:
+    from kormos_core.testing.trial import is_compiled
+
     if not is_compiled():
         return "what is not compiled makes many Python objects, which are not told from matrices"
     most = case.spec.max_parameters
