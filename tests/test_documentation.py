@@ -1,4 +1,4 @@
-"""Every Python block of README and the documentation runs, in order, page by page."""
+"""What README and the documentation say of the project is so."""
 
 import ast
 import os
@@ -6,25 +6,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
-import keras
-import numpy as np
-import pytest
+from pages import ROOT, blocks, files
 
 from kormos_core.registry import installed
 
-ROOT = Path(__file__).parents[1]
-PAGES = [
-    page
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
-    if "```python" in page.read_text(encoding="utf-8")
-]
-FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$",
-    re.MULTILINE | re.DOTALL,
-)
-TITLE = re.compile(r'^\w+ title="(?P<path>[^"]+)"$')
 TABLE = re.compile(
     r"^\| solver \| needs \| supports \| memory \|.*\n\|[-|]+\n(?P<rows>(?:\|.*\n)+)", re.MULTILINE
 )
@@ -44,22 +30,6 @@ INSTALL = (
 )
 
 
-def blocks(page):
-    """List the fenced blocks of a page as (info string, line number, text)."""
-    text = page.read_text(encoding="utf-8")
-    found = []
-    for fence in FENCE.finditer(text):
-        indent = len(fence["indent"])
-        body = "".join(line[indent:] or "\n" for line in fence["body"].splitlines(keepends=True))
-        found.append((fence["info"].strip(), text.count("\n", 0, fence.start("body")), body))
-    return found
-
-
-def files(page):
-    """Map the file names that a page's blocks have as titles to their text."""
-    return {title["path"]: body for info, _, body in blocks(page) if (title := TITLE.match(info))}
-
-
 def install(folder, project):
     """Make an importable folder look installed, as a project's metadata has it."""
     name, version = project["name"], project["version"]
@@ -71,37 +41,6 @@ def install(folder, project):
         for group, entries in project["entry-points"].items()
     )
     (info / "entry_points.txt").write_text("\n".join(points))
-
-
-@pytest.fixture
-def as_before():
-    """Undo what a page tells Keras for the whole process."""
-    interactive, floatx = keras.utils.is_interactive_logging_enabled(), keras.config.floatx()
-    yield
-    keras.config.set_floatx(floatx)
-    if interactive:
-        keras.utils.enable_interactive_logging()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-@pytest.mark.usefixtures("as_before")
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.random.seed(0)
-    keras.utils.set_random_seed(0)
-    namespace = {"__name__": "__main__"}
-
-    for info, line, body in blocks(page):
-        if info == "python":
-            # padded with empty lines, so that a traceback tells the line of the page
-            exec(compile("\n" * line + body, str(page), "exec"), namespace)  # noqa: S102
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_no_block_of_python_is_exempt(page):
-    words = {TITLE.sub("python", info) for info, _, _ in blocks(page) if re.match("[pP{]", info)}
-
-    assert words == {"python"}
 
 
 def messages():
