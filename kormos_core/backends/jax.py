@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 import jax
+import keras
 import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
@@ -119,6 +120,7 @@ class JaxBackend:
     """`Backend` on JAX."""
 
     name = "jax"
+    ops = keras.ops
     hvp_kinds = MappingProxyType(
         {
             "forward-over-reverse": _forward_over_reverse,
@@ -158,8 +160,10 @@ class JaxBackend:
         jit: bool,
         eager: bool,
         keep_float64: bool = False,
+        uses_keras: bool = True,
     ) -> Callable[..., Any]:
         """Compile a `function`, by XLA if `jit` and if not, but if `eager`; `keep_float64`."""
+        del uses_keras
         return _compile(function, jit=jit, eager=eager, keep_float64=keep_float64)
 
     def compile_value(

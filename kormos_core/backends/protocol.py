@@ -60,6 +60,10 @@ class Backend(Protocol):
         unless they are passed to it.
     rounds_float64 : bool
         Whether Keras rounds float64 to float32 there, unless `keep_float64` is asked for.
+    ops : namespace
+        The functions of `keras.ops` that loops are made of: Keras's own where loops are
+        compiled, and otherwise such that do no more than what is asked, which takes a
+        fraction of the time.
     compiles_loops : bool
         Whether XLA compiles a loop whose length depends on values.
     """
@@ -70,6 +74,7 @@ class Backend(Protocol):
     needs_jit: bool
     keeps_variables: bool
     rounds_float64: bool
+    ops: Any
     compiles_loops: bool
 
     @property
@@ -121,6 +126,7 @@ class Backend(Protocol):
         jit: bool,
         eager: bool,
         keep_float64: bool = False,
+        uses_keras: bool = True,
     ) -> Callable[..., Any]:
         """Compile a function of structures of tensors.
 
@@ -135,6 +141,9 @@ class Backend(Protocol):
         keep_float64 : bool
             Whether what Keras rounds to float32 on the way is to be computed in float64, where
             the backend can tell.
+        uses_keras : bool
+            Whether `function` calls `keras.ops`, and not `ops` alone, or enters
+            `computing_in` before it does.
 
         Returns
         -------

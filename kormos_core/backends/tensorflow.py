@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -128,6 +129,7 @@ class TensorFlowBackend:
     """`Backend` on TensorFlow."""
 
     name = "tensorflow"
+    ops = keras.ops
     # Without XLA a record of the gradient is shared by all products at a point, which only
     # reverse-over-reverse can do; alone it costs no more than forward-over-reverse.
     hvp_kinds = MappingProxyType(
@@ -173,9 +175,10 @@ class TensorFlowBackend:
         jit: bool,
         eager: bool,
         keep_float64: bool = False,
+        uses_keras: bool = True,
     ) -> Callable[..., Any]:
-        """Compile a `function`, by XLA if `jit`, not if `eager`; `keep_float64` or not is one."""
-        del keep_float64  # Keras rounds nothing here
+        """Compile a `function`, by XLA if `jit`, not if `eager`; the others do not matter."""
+        del keep_float64, uses_keras  # Keras rounds nothing here
         return _compile(function, jit=jit, eager=eager, relax=False)
 
     def compile_value(

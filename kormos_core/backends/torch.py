@@ -20,6 +20,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kormos_core.backends.torch_compile import prepare
+from kormos_core.backends.torch_ops import OPS
 from kormos_core.backends.torch_scope import computing_in
 from kormos_core.errors import UnsupportedError
 
@@ -154,6 +155,7 @@ class TorchBackend:
     """`Backend` on PyTorch."""
 
     name = "torch"
+    ops = OPS
     # A record of the gradient is shared by all products at a point, which only
     # reverse-over-reverse can do; alone it costs no more than forward-over-reverse.
     hvp_kinds = MappingProxyType(
@@ -202,10 +204,11 @@ class TorchBackend:
         jit: bool,
         eager: bool,
         keep_float64: bool = False,
+        uses_keras: bool = True,
     ) -> Callable[..., Any]:
         """Compile a `function` if `jit`, not if `eager`; `keep_float64` is `computing_in`'s."""
         del keep_float64
-        return prepare(function, jit=jit, eager=eager)
+        return prepare(function, jit=jit, eager=eager, uses_keras=uses_keras)
 
     def compile_value(
         self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False

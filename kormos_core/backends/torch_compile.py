@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, final
 
 import keras
@@ -95,7 +96,9 @@ class _Compiled:
         return program, results[0]
 
 
-def prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable[..., Any]:
+def prepare(
+    function: Callable[..., Any], *, jit: bool, eager: bool, uses_keras: bool = True
+) -> Callable[..., Any]:
     """Return a function that records nothing and rounds no float64.
 
     Parameters
@@ -106,6 +109,8 @@ def prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable
         Whether `torch.compile` compiles it.
     eager : bool
         Whether nothing does.
+    uses_keras : bool
+        Whether it may call what rounds float64.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def prepare(function: Callable[..., Any], *, jit: bool, eager: bool) -> Callable
     """
 
     def exactly(*arguments: Any) -> Any:
-        with computing_in("float64"):
+        with computing_in("float64") if uses_keras else contextlib.nullcontext():
             return function(*as_tensors(arguments))
 
     ready = _Compiled(exactly) if jit and not eager else exactly

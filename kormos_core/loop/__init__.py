@@ -11,6 +11,7 @@ from kormos_core.loop.method import (
     code_of,
     status_of,
 )
+from kormos_core.loop.ops import ops
 from kormos_core.run.chunk import Chunk, LoopHost, Point
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "State",
     "code_of",
     "minimize_in_graph",
+    "ops",
     "standing",
     "status_of",
 ]

@@ -20,6 +20,7 @@ import numpy as np
 from kormos_core.errors import UnsupportedError
 from kormos_core.loop.memory import check_state, pack, unpack
 from kormos_core.loop.method import RUNNING, status_of
+from kormos_core.loop.ops import ops
 from kormos_core.result import Result, Status
 from kormos_core.run.chunk import Chunk, LoopHost, Point
 
@@ -195,7 +196,6 @@ def _box(bounds: Bounds | None) -> tuple[Any, ...]:
 
 def _loop(method: LoopMethod) -> Callable[..., Any]:
     """Return the traceable function that runs a chunk of a method."""
-    ops = keras.ops
 
     def loop(
         graph: GraphObjective, state: State, best: Any, box: tuple[Any, ...], limit: Any
@@ -226,21 +226,23 @@ def _loop(method: LoopMethod) -> Callable[..., Any]:
         scalars = ops.stack([at.iteration, at.num_fg, at.num_hvp, at.status])
         return state, best, rows, scalars, (at.x, at.f, at.g)
 
+    loop.uses_keras = getattr(method, "uses_keras", True)  # type: ignore[attr-defined]
     return loop
 
 
 def _in_dtypes_of(old: State, new: State) -> State:
     """Cast integers back: what Keras makes of a Python one depends on `floatx`."""
-    return {
-        name: keras.ops.cast(value, old[name].dtype)
-        if "int" in keras.backend.standardize_dtype(old[name].dtype)
-        else value
-        for name, value in new.items()
-    }
+
+    def cast(value: Any, wanted: Any) -> Any:
+        if value.dtype == wanted:
+            return value
+        name = keras.backend.standardize_dtype(wanted)
+        return ops.cast(value, name) if "int" in name else value
+
+    return {name: cast(value, old[name].dtype) for name, value in new.items()}
 
 
 def _row(at: Any, box: tuple[Any, ...]) -> Any:
-    ops = keras.ops
     g = at.g
     if box:
         g = at.x - ops.minimum(ops.maximum(at.x - g, box[0]), box[1])

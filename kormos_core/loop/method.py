@@ -1,7 +1,8 @@
 """What a solver that runs inside the compiled graph is made of.
 
 Such a solver is a state and a function that advances it. The state is a dictionary of
-tensors of fixed shapes and dtypes, the function is written in `keras.ops`, and kormos
+tensors of fixed shapes and dtypes, the function is written in `keras.ops`, or in
+`kormos_core.loop.ops`, which are the same where they are compiled, and kormos
 puts the loop around it: it is compiled once, runs many iterations a call, leaves a trace
 of every iteration, and returns to Python between calls.
 
@@ -164,6 +165,10 @@ class LoopMethod(Protocol):
     (line search trials are calls of their own), so that it is traced once; it makes at
     most one iteration a call; a state that is not running is never advanced; an accepted
     point is never changed afterwards, other than by the next one.
+
+    A method may have a further attribute, ``uses_keras``, a bool. False says that it is written
+    in `kormos_core.loop.ops` alone and calls no other function of Keras; nothing then keeps
+    Keras from rounding its float64 tensors on torch, which has a price for every call.
     """
 
     def init(self, x0: NDArray[np.float64], bounds: Bounds | None, /) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from kormos_core.data import reason_of
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.faults import is_foreign
 from kormos_core.objective.parts import CompiledParts
+from kormos_core.objective.watched import on_watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -43,7 +44,8 @@ def compile_on_graph(
     Parameters
     ----------
     function : callable
-        Takes a `GraphObjective` and structures of tensors; gives such structures.
+        Takes a `GraphObjective` and structures of tensors; gives such structures. As for
+        `kormos_core.loop.LoopHost.compile`, its ``uses_keras`` counts.
     key : hashable
         What the function does; equal keys mean equal functions.
     graph : Graph
@@ -67,11 +69,15 @@ def compile_on_graph(
             del cache[next(iter(cache))]
         whole = current_backend().compiles_loops
         parts = graph if whole or not jit else replace(graph, batch=CompiledParts(graph.batch))
+        uses_keras = getattr(function, "uses_keras", True)
+        if not uses_keras:
+            function = on_watched(function)
         cache[full] = _with_fallback(
             _on_data(function, parts),
             jit=whole and jit,
             eager=eager,
-            keep=graph.precision == "float64",
+            keep_float64=graph.precision == "float64",
+            uses_keras=uses_keras,
         )
     compiled, data, batch = cache[full], graph.data, graph.batch
     batch.faults.clear()
@@ -98,14 +104,14 @@ def _on_data(function: Callable[..., Any], graph: Graph) -> Callable[..., Any]:
 
 
 def _with_fallback(
-    function: Callable[..., Any], *, jit: bool | None, eager: bool, keep: bool
+    function: Callable[..., Any], *, jit: bool | None, eager: bool, **how: bool
 ) -> Callable[..., Any]:
     """Compile by XLA where that is possible, or say that it is not."""
     backend = current_backend()
-    plain = backend.compile(function, jit=False, eager=eager, keep_float64=keep)
+    plain = backend.compile(function, jit=False, eager=eager, **how)
     if jit is False:
         return plain
-    by_xla = backend.compile(function, jit=True, eager=False, keep_float64=keep)
+    by_xla = backend.compile(function, jit=True, eager=False, **how)
     chosen: list[Callable[..., Any]] = []
 
     def first(*arguments: Any) -> Any:

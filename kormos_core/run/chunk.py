@@ -112,7 +112,22 @@ class LoopHost(Protocol):
         ...
 
     def compile(self, function: Callable[..., Any], key: Hashable, /) -> Callable[..., Any]:
-        """Compile a traceable `function` of the objective; equal keys, equal functions."""
+        """Compile a traceable function of the objective and tensors.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a `GraphObjective` and structures of tensors, and gives such. An attribute
+            ``uses_keras`` that is False tells that it calls `kormos_core.loop.ops` and no other
+            functions of Keras.
+        key : hashable
+            What it does; equal keys, equal functions.
+
+        Returns
+        -------
+        callable
+            The function of the tensors alone.
+        """
         ...
 
     def report(self, chunk: Chunk, /) -> None:

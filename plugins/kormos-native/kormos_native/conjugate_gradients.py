@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from keras import ops
+from kormos_core.loop import ops
 
 if TYPE_CHECKING:
     from collections.abc import Callable

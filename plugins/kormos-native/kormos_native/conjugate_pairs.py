@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-from keras import ops
 
+from kormos_core.loop import ops
 from kormos_native.preconditioners import Gathering
 
 if TYPE_CHECKING:

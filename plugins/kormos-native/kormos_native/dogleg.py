@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from keras import ops
+from kormos_core.loop import ops
 
 __all__ = ["Path", "dogleg"]
 

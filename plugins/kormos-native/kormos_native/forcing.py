@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from keras import ops
-
+from kormos_core.loop import ops
 from kormos_native.conjugate_gradients import Equation
 from kormos_native.newton import gradient_tolerance
 

@@ -7,12 +7,11 @@ tensors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, final
 
 import numpy as np
-from keras import ops
 
-from kormos_core.loop import RUNNING, Progress, code_of, minimize_in_graph
+from kormos_core.loop import RUNNING, Progress, code_of, minimize_in_graph, ops
 from kormos_core.options import NONNEGATIVE, check_options, optional, whole, within, words
 from kormos_core.result import Status
 from kormos_native.linearization import (
@@ -117,6 +116,7 @@ class GaussNewton:
     maxcg: int | None = None
     maxfun: int = 15000
     tol: float | None = None
+    uses_keras: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse values that an option cannot take."""

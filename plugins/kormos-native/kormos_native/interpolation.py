@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final, NamedTuple
 
-import keras
-from keras import ops
+from kormos_core.loop import ops
 
 __all__ = ["Interval", "Point", "next_interval", "select", "trial_step"]
 
@@ -90,7 +89,12 @@ def select(condition: Any, first: Any, second: Any) -> Any:
     Point or Interval
         One of them.
     """
-    return keras.tree.map_structure(lambda a, b: ops.where(condition, a, b), first, second)
+    return type(first)(
+        *(
+            select(condition, *pair) if isinstance(pair[0], tuple) else ops.where(condition, *pair)
+            for pair in zip(first, second, strict=True)
+        )
+    )
 
 
 def next_interval(interval: Interval, trial: Point, tilt: Any) -> Interval:

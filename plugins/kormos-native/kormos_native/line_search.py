@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
-from keras import ops
 
+from kormos_core.loop import ops
 from kormos_native.interpolation import Point, next_interval, select, trial_step
 from kormos_native.rounding import change_by_slopes, rounding_error
 from kormos_native.search_memory import Memory

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from keras import ops
-
-from kormos_core.loop import RUNNING, code_of
+from kormos_core.loop import RUNNING, code_of, ops
 from kormos_core.result import Status
 from kormos_native.damping import by_cholesky, by_triangle, damped_step, lengths_of
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-from keras import ops
 
-from kormos_core.loop import RUNNING, Progress, code_of
+from kormos_core.loop import RUNNING, Progress, code_of, ops
 from kormos_core.options import NONNEGATIVE, Rule, optional, whole
 from kormos_core.result import Status
 from kormos_native.rounding import rounding_error

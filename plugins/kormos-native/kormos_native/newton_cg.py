@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 import numpy as np
-from keras import ops
 
-from kormos_core.loop import RUNNING, code_of, minimize_in_graph
+from kormos_core.loop import RUNNING, code_of, minimize_in_graph, ops
 from kormos_core.options import POSITIVE, check_options, optional, ordered, whole, words
 from kormos_core.result import Status
 from kormos_native.conjugate_gradients import conjugate_gradients
@@ -113,6 +112,7 @@ class NewtonCG:
     preconditioner: Literal["diagonal", "lbfgs"] | None = None
     hvp_fraction: float = 1.0
     tol: float | None = None
+    uses_keras: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse values that an option cannot take."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, final
 
 import numpy as np
-from keras import ops
+
+from kormos_core.loop import ops
 
 if TYPE_CHECKING:
     from collections.abc import Callable

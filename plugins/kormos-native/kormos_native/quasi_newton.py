@@ -7,12 +7,11 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``d`` direction
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
 
 import numpy as np
-from keras import ops
 
-from kormos_core.loop import RUNNING, Progress, code_of
+from kormos_core.loop import RUNNING, Progress, code_of, ops
 from kormos_core.result import Status
 from kormos_native.history import empty_history, forget, learn
 from kormos_native.line_search import ACCEPTED, FAILED, STALLED, idle
@@ -60,6 +59,7 @@ class QuasiNewton:
     gtol: float
     maxfun: int
     search: LineSearch
+    uses_keras: ClassVar[bool] = False
 
     def init(self, x0: NDArray[np.float64], bounds: Bounds | None) -> dict[str, Any]:
         """Return the state before the first evaluation.

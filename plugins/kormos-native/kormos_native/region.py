@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, final
 
-from keras import ops
+from kormos_core.loop import ops
 
 __all__ = ["Box", "Everywhere", "Region"]
 

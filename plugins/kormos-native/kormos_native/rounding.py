@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from keras import ops
+from kormos_core.loop import ops
 
 if TYPE_CHECKING:
     from kormos_native.interpolation import Point

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from keras import ops
-
+from kormos_core.loop import ops
 from kormos_native.interpolation import Interval, Point
 from kormos_native.rounding import Prospect
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from keras import ops
-
+from kormos_core.loop import ops
 from kormos_native.conjugate_gradients import Equation, conjugate_gradients
 from kormos_native.dogleg import Path, dogleg
 from kormos_native.linearization import Linearized, Step

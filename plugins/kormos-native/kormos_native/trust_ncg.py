@@ -7,12 +7,11 @@ residual ``g + H s`` (n,); all float64 tensors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, final
 
 import numpy as np
-from keras import ops
 
-from kormos_core.loop import RUNNING, code_of, minimize_in_graph
+from kormos_core.loop import RUNNING, code_of, minimize_in_graph, ops
 from kormos_core.options import POSITIVE, check_options, ordered, within
 from kormos_core.result import Status
 from kormos_native.conjugate_gradients import conjugate_gradients
@@ -116,6 +115,7 @@ class TrustNCG:
     maxfun: int = 15000
     hvp_fraction: float = 1.0
     tol: float | None = None
+    uses_keras: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse values that an option cannot take."""

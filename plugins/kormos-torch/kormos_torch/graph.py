@@ -10,10 +10,12 @@ Symbols: ``x`` parameters (n,), ``f`` loss, ``g`` gradient (n,), ``v`` direction
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 
+from kormos_core.backends import current_backend
 from kormos_core.curvature import FINITE_DIFFERENCE, STEPS
 from kormos_core.errors import UnsupportedError
 from kormos_torch.closure import multiply
@@ -47,8 +49,11 @@ def eager(
     """
     graph = ClosureGraph(objective, kind)
 
+    uses_keras = getattr(function, "uses_keras", True)
+
     def call(*arguments: Any) -> Any:
-        with torch.no_grad():
+        exactly = current_backend().computing_in("float64") if uses_keras else nullcontext()
+        with torch.no_grad(), exactly:
             return function(graph, *arguments)
 
     return call

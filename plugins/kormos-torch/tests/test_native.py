@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import torch
-from torch_problems import Logistic
+from torch_problems import Logistic, objective_of
 
 from kormos_core.errors import UnsupportedError
+from kormos_core.loop import ops
 from kormos_torch import SolverOptimizer
 
 pytestmark = pytest.mark.backends("torch")
@@ -71,6 +73,23 @@ def test_steps_go_on_where_the_last_one_left_off():
         optimizer.step(parts)
 
     np.testing.assert_array_equal(parts.w.tolist(), whole.w.tolist())
+
+
+@pytest.mark.parametrize("uses_keras", [True, False])
+def test_what_runs_on_a_closure_computes_in_float64(uses_keras):
+    namespace = keras.ops if uses_keras else ops
+
+    def product(graph, matrix):
+        return namespace.matmul(matrix, graph.value_and_grad(matrix[0])[1])
+
+    product.uses_keras = uses_keras
+    valley, matrix = Valley(), np.array([[0.1, 0.3], [-1.2, 1.0]])
+    objective = objective_of(valley, [valley.w])
+
+    found = objective.compile(product, "product")(torch.tensor(matrix))
+
+    _, g = objective.value_and_grad(matrix[0])
+    np.testing.assert_allclose(found.numpy(), matrix @ g, rtol=1e-14)
 
 
 def test_a_loaded_state_goes_on_where_it_was_saved():

@@ -8,26 +8,12 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from torch_problems import objective_of
 
 from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_torch import SolverOptimizer
-from kormos_torch.closure import Closure
-from kormos_torch.layout import Layout
-from kormos_torch.objective import ClosureObjective, kinds_of
 
 pytestmark = pytest.mark.backends("tensorflow", "torch")
-
-
-def objective_of(closure, parameters, *, hvp="auto", records=True):
-    layout = Layout.of(parameters)
-    return ClosureObjective(
-        Closure(closure, layout.parameters, None),
-        layout,
-        bounds=None,
-        constraints=(),
-        kinds=kinds_of(hvp),
-        records=records,
-    )
 
 
 @pytest.mark.parametrize(

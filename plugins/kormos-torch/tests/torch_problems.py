@@ -1,4 +1,4 @@
-"""A logistic regression as a torch module, and the same by NumPy and SciPy."""
+"""A logistic regression as a torch module, by NumPy and SciPy; objectives of closures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.optimize
 import torch
+
+from kormos_torch.closure import Closure
+from kormos_torch.layout import Layout
+from kormos_torch.objective import ClosureObjective, kinds_of
 
 L2 = 0.01
 
@@ -67,3 +71,16 @@ class Logistic:
     def weights(self):
         parts = [p.detach().double().numpy().ravel() for p in self.module.parameters()]
         return np.concatenate(parts)
+
+
+def objective_of(closure, parameters, *, hvp="auto", records=True):
+    """Make the objective of a closure as a step does."""
+    layout = Layout.of(parameters)
+    return ClosureObjective(
+        Closure(closure, layout.parameters, None),
+        layout,
+        bounds=None,
+        constraints=(),
+        kinds=kinds_of(hvp),
+        records=records,
+    )
