@@ -137,7 +137,7 @@ def test_a_second_ctrl_c_really_stops():
 
     valley = Valley(twice, at=9)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
         SolverOptimizer([valley.w]).step(valley)
 
     assert valley.loss <= min(valley.losses[:8])
