@@ -1,13 +1,12 @@
 """The seam to Keras's backends; each backend is named in one module only."""
 
-from __future__ import annotations
-
-import functools
-import importlib
-from typing import cast
-
-import keras
-
+from kormos_core.backends.current import current_backend
+from kormos_core.backends.on_host import (
+    compile_hvp,
+    compile_map,
+    compile_value,
+    compile_value_and_grad,
+)
 from kormos_core.backends.protocol import (
     Backend,
     BatchFunction,
@@ -15,40 +14,16 @@ from kormos_core.backends.protocol import (
     Linearize,
     Product,
 )
-from kormos_core.errors import UnsupportedError
 
-__all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product", "current_backend"]
-
-_MODULES = {
-    "jax": "kormos_core.backends.jax",
-    "tensorflow": "kormos_core.backends.tensorflow",
-    "torch": "kormos_core.backends.torch",
-}
-
-
-@functools.cache
-def _load(name: str) -> Backend:
-    if name not in _MODULES:
-        message = (
-            f"the Keras backend {name!r} is not supported. "
-            f"Supported: {', '.join(sorted(_MODULES))}. "
-            "Set the environment variable KERAS_BACKEND before Keras is imported."
-        )
-        raise UnsupportedError(message)
-    return cast("Backend", importlib.import_module(_MODULES[name]).BACKEND)
-
-
-def current_backend() -> Backend:
-    """Return the module of the backend that Keras runs on.
-
-    Returns
-    -------
-    Backend
-        What compiles and differentiates on this backend.
-
-    Raises
-    ------
-    UnsupportedError
-        If kormos has no module for the backend.
-    """
-    return _load(keras.config.backend())
+__all__ = [
+    "Backend",
+    "BatchFunction",
+    "Forward",
+    "Linearize",
+    "Product",
+    "compile_hvp",
+    "compile_map",
+    "compile_value",
+    "compile_value_and_grad",
+    "current_backend",
+]

@@ -30,28 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kormos_core.backends.protocol import BatchFunction, Forward, Product
+    from kormos_core.backends.protocol import Forward, Product
 
 __all__ = ["BACKEND", "JaxBackend"]
 
 _LOOPS = frozenset({"while", "scan"})
-
-
-def _compile(
-    function: Callable[..., Any], *, jit: bool, eager: bool, keep_float64: bool
-) -> Callable[..., Any]:
-    del jit  # nothing but XLA compiles here
-    _check_precision()
-    if not eager:
-        # The partial gives each function an identity of its own: JAX keeps traces by the
-        # function, and equal ones would share what they have closed over.
-        return compile_in_stages(functools.partial(function), keep_float64=keep_float64)
-
-    def uncompiled(*arguments: Any) -> Any:
-        with jax.disable_jit():  # or JAX would trace the bodies of loops
-            return function(*arguments)
-
-    return uncompiled
 
 
 def _check_precision() -> None:
@@ -143,6 +126,10 @@ class JaxBackend:
         _check_precision()
         return array if isinstance(array, jax.Array) else jax.numpy.array(array)
 
+    def to_host(self, tensor: Any) -> NDArray[Any]:
+        """Copy a `tensor` into an array of its own."""
+        return np.array(tensor)
+
     def computing_in(self, dtype: str) -> nullcontext[None]:
         """Enter a scope of nothing, whatever the `dtype`: `keep_float64` is for that."""
         del dtype
@@ -161,64 +148,21 @@ class JaxBackend:
         eager: bool,
         keep_float64: bool = False,
         uses_keras: bool = True,
+        relax: bool = False,
     ) -> Callable[..., Any]:
         """Compile a `function`, by XLA if `jit` and if not, but if `eager`; `keep_float64`."""
-        del uses_keras
-        return _compile(function, jit=jit, eager=eager, keep_float64=keep_float64)
+        del jit, uses_keras, relax  # nothing but XLA compiles here
+        _check_precision()
+        if not eager:
+            # The partial gives each function an identity of its own: JAX keeps traces by the
+            # function, and equal ones would share what they have closed over.
+            return compile_in_stages(functools.partial(function), keep_float64=keep_float64)
 
-    def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
-        compiled = _compile(loss, jit=jit, eager=eager, keep_float64=keep_float64)
-        return lambda x, batch: float(compiled(jax.numpy.array(x), batch))
+        def uncompiled(*arguments: Any) -> Any:
+            with jax.disable_jit():  # or JAX would trace the bodies of loops
+                return function(*arguments)
 
-    def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
-        both = jax.value_and_grad(loss)
-        compiled = _compile(both, jit=jit, eager=eager, keep_float64=keep_float64)
-
-        def value_and_grad(
-            x: NDArray[np.float64], batch: Any
-        ) -> tuple[float, NDArray[np.float64]]:
-            f, g = compiled(jax.numpy.array(x), batch)
-            return float(f), np.array(g)
-
-        return value_and_grad
-
-    def compile_hvp(
-        self,
-        linearize: Callable[[Any, Any], Product],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the product that `linearize` makes of x and a batch; rest as above."""
-
-        def product(x: Any, v: Any, batch: Any) -> Any:
-            return linearize(x, batch)(v)
-
-        compiled = _compile(product, jit=jit, eager=eager, keep_float64=keep_float64)
-
-        def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
-            return np.array(compiled(jax.numpy.array(x), jax.numpy.array(v), batch))
-
-        return hvp
-
-    def compile_map(
-        self,
-        function: Callable[[Any, Any], Any],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; rest as above."""
-        compiled = _compile(function, jit=jit, eager=eager, keep_float64=keep_float64)
-        return lambda x, batch: compiled(jax.numpy.array(x), batch)
+        return uncompiled
 
     def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         """Return a scalar `function` at `x` and its gradient; traceable."""

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Backend", "BatchFunction", "Forward", "Linearize", "Product"]
@@ -86,6 +85,10 @@ class Backend(Protocol):
         """Put `array` on the device as a tensor of the same dtype."""
         ...
 
+    def to_host(self, tensor: Any) -> NDArray[Any]:
+        """Copy a `tensor` into an array of its own."""
+        ...
+
     def computing_in(self, dtype: str) -> AbstractContextManager[None]:
         """Enter a scope where `keras.ops` round float64 tensors to nothing less.
 
@@ -127,6 +130,7 @@ class Backend(Protocol):
         eager: bool,
         keep_float64: bool = False,
         uses_keras: bool = True,
+        relax: bool = False,
     ) -> Callable[..., Any]:
         """Compile a function of structures of tensors.
 
@@ -144,46 +148,14 @@ class Backend(Protocol):
         uses_keras : bool
             Whether `function` calls `keras.ops`, and not `ops` alone, or enters
             `computing_in` before it does.
+        relax : bool
+            Whether one trace may serve batches of several lengths, where there is a choice.
 
         Returns
         -------
         callable
             The function.
         """
-        ...
-
-    def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
-        ...
-
-    def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
-        ...
-
-    def compile_hvp(
-        self,
-        linearize: Callable[[Any, Any], Product],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the product that `linearize` makes of x and a batch; rest as above."""
-        ...
-
-    def compile_map(
-        self,
-        function: Callable[[Any, Any], Any],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; `jit` and `eager` as above."""
         ...
 
     def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:

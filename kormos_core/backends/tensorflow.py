@@ -23,27 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kormos_core.backends.protocol import BatchFunction, Forward, Product
+    from kormos_core.backends.protocol import Forward, Product
 
 __all__ = ["BACKEND", "TensorFlowBackend"]
 
 _LOOPS = frozenset({"While", "StatelessWhile"})
-
-
-def _compile(
-    function: Callable[..., Any], *, jit: bool, eager: bool, relax: bool = True
-) -> Callable[..., Any]:
-    if eager:
-        return function
-    # Shapes are relaxed only without XLA, which wants them static. The partial gives each
-    # function an identity of its own: TensorFlow counts the traces of all that share their
-    # code together, and would warn of retracing as soon as a few models have been fitted.
-    return tf.function(
-        functools.partial(function),
-        autograph=False,
-        jit_compile=jit or None,
-        reduce_retracing=relax and not jit,
-    )
 
 
 def _gradient(tape: tf.GradientTape, f: Any, x: Any, v: Any = None) -> Any:
@@ -158,6 +142,10 @@ class TensorFlowBackend:
         """Put `array` on the device as a tensor of the same dtype."""
         return tf.convert_to_tensor(array)
 
+    def to_host(self, tensor: Any) -> NDArray[Any]:
+        """Copy a `tensor` into an array of its own."""
+        return np.array(tensor)
+
     def computing_in(self, dtype: str) -> nullcontext[None]:
         """Enter a scope of nothing, whatever the `dtype`: Keras rounds nothing here."""
         del dtype
@@ -176,80 +164,21 @@ class TensorFlowBackend:
         eager: bool,
         keep_float64: bool = False,
         uses_keras: bool = True,
+        relax: bool = False,
     ) -> Callable[..., Any]:
-        """Compile a `function`, by XLA if `jit`, not if `eager`; the others do not matter."""
+        """Compile a `function`, by XLA if `jit`, not if `eager`, for all shapes if `relax`."""
         del keep_float64, uses_keras  # Keras rounds nothing here
-        return _compile(function, jit=jit, eager=eager, relax=False)
-
-    def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
-        del keep_float64
-        compiled = _compile(loss, jit=jit, eager=eager)
-
-        def value(x: NDArray[np.float64], batch: Any) -> float:
-            return float(compiled(tf.constant(x), batch))
-
-        return value
-
-    def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
-        del keep_float64
-
-        def traced(x: Any, batch: Any) -> tuple[Any, Any]:
-            return _value_and_grad(lambda z: loss(z, batch), x)
-
-        compiled = _compile(traced, jit=jit, eager=eager)
-
-        def value_and_grad(
-            x: NDArray[np.float64], batch: Any
-        ) -> tuple[float, NDArray[np.float64]]:
-            f, g = compiled(tf.constant(x), batch)
-            return float(f), np.array(g)
-
-        return value_and_grad
-
-    def compile_hvp(
-        self,
-        linearize: Callable[[Any, Any], Product],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the product that `linearize` makes of x and a batch; rest as above."""
-        del keep_float64
-
-        def traced(x: Any, v: Any, batch: Any) -> Any:
-            return linearize(x, batch)(v)
-
-        compiled = _compile(traced, jit=jit, eager=eager)
-
-        def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
-            return np.array(compiled(tf.constant(x), tf.constant(v), batch))
-
-        return hvp
-
-    def compile_map(
-        self,
-        function: Callable[[Any, Any], Any],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; rest as above."""
-        del keep_float64
-        # Keras weights the metric of each output's loss by the batch's static size.
-        compiled = _compile(function, jit=jit, eager=eager, relax=False)
-
-        def mapped(x: NDArray[np.float64], batch: Any) -> Any:
-            return compiled(tf.constant(x), batch)
-
-        return mapped
+        if eager:
+            return function
+        # Shapes are relaxed only without XLA, which wants them static. The partial gives each
+        # function an identity of its own: TensorFlow counts the traces of all that share their
+        # code together, and would warn of retracing as soon as a few models have been fitted.
+        return tf.function(
+            functools.partial(function),
+            autograph=False,
+            jit_compile=jit or None,
+            reduce_retracing=relax and not jit,
+        )
 
     def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         """Return a scalar `function` at `x` and its gradient; traceable."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kormos_core.backends.protocol import BatchFunction, Forward, Product
+    from kormos_core.backends.protocol import Forward, Product
 
 __all__ = ["BACKEND", "TorchBackend"]
 
@@ -179,6 +179,10 @@ class TorchBackend:
         """Put `array` on the device as a tensor of the same dtype."""
         return keras.ops.convert_to_tensor(array)
 
+    def to_host(self, tensor: Any) -> NDArray[Any]:
+        """Copy a `tensor` into an array of its own."""
+        return np.asarray(keras.ops.convert_to_numpy(tensor))
+
     def computing_in(self, dtype: str) -> contextlib.AbstractContextManager[None]:
         """Enter a scope where Keras rounds no float64, if that is the `dtype`."""
         return computing_in(dtype)
@@ -205,80 +209,11 @@ class TorchBackend:
         eager: bool,
         keep_float64: bool = False,
         uses_keras: bool = True,
+        relax: bool = False,
     ) -> Callable[..., Any]:
         """Compile a `function` if `jit`, not if `eager`; `keep_float64` is `computing_in`'s."""
-        del keep_float64
+        del keep_float64, relax
         return prepare(function, jit=jit, eager=eager, uses_keras=uses_keras)
-
-    def compile_value(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], float]:
-        """Compile the `loss` of a batch; `jit`, `eager` and `keep_float64` as of `compile`."""
-        del keep_float64
-        ready = prepare(loss, jit=jit, eager=eager)
-
-        def value(x: NDArray[np.float64], batch: Any) -> float:
-            return float(ready(self.to_device(x), batch))
-
-        return value
-
-    def compile_value_and_grad(
-        self, loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
-    ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
-        """Compile the `loss` of a batch and its gradient, (n,); rest as above."""
-        del keep_float64
-
-        def both(x: Any, batch: Any) -> tuple[Any, Any]:
-            return _value_and_grad(lambda z: loss(z, batch), x)
-
-        ready = prepare(both, jit=jit, eager=eager)
-
-        def value_and_grad(
-            x: NDArray[np.float64], batch: Any
-        ) -> tuple[float, NDArray[np.float64]]:
-            f, g = ready(self.to_device(x), batch)
-            return float(f), keras.ops.convert_to_numpy(g)
-
-        return value_and_grad
-
-    def compile_hvp(
-        self,
-        linearize: Callable[[Any, Any], Product],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
-        """Compile the product that `linearize` makes of x and a batch; rest as above."""
-        del keep_float64
-
-        def product(x: Any, v: Any, batch: Any) -> Any:
-            return linearize(x, batch)(v)
-
-        ready = prepare(product, jit=jit, eager=eager)
-
-        def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
-            hv = ready(self.to_device(x), self.to_device(v), batch)
-            return np.asarray(keras.ops.convert_to_numpy(hv))
-
-        return hvp
-
-    def compile_map(
-        self,
-        function: Callable[[Any, Any], Any],
-        *,
-        jit: bool,
-        eager: bool,
-        keep_float64: bool = False,
-    ) -> Callable[[NDArray[np.float64], Any], Any]:
-        """Compile a `function` of parameters and a batch; rest as above."""
-        del keep_float64
-        ready = prepare(function, jit=jit, eager=eager)
-
-        def mapped(x: NDArray[np.float64], batch: Any) -> Any:
-            return ready(self.to_device(x), batch)
-
-        return mapped
 
     def value_and_grad(self, function: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         """Return a scalar `function` at `x` and its gradient."""

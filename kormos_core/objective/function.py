@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, final
 import keras
 import numpy as np
 
-from kormos_core.backends import current_backend
+from kormos_core.backends import (
+    compile_hvp,
+    compile_map,
+    compile_value,
+    compile_value_and_grad,
+    current_backend,
+)
 from kormos_core.curvature import GAUSS_NEWTON, CheckedHVP, dense_hessian
 from kormos_core.data import reason_of
 from kormos_core.errors import UnsupportedError
@@ -173,9 +179,9 @@ class FunctionObjective(ResidualFace):
             "eager": numerics.eager,
             "keep_float64": numerics.precision == "float64",
         }
-        self._value = backend.compile_value(batch.loss, **how)
-        self._value_and_grad = backend.compile_value_and_grad(batch.loss, **how)
-        self._differences = backend.compile_map(
+        self._value = compile_value(batch.loss, **how)
+        self._value_and_grad = compile_value_and_grad(batch.loss, **how)
+        self._differences = compile_map(
             lambda x, rest: backend.push_forward(batch.forward(None), x, *rest), **how
         )
         self._hvp = CheckedHVP(
@@ -190,7 +196,7 @@ class FunctionObjective(ResidualFace):
     def _product(self, kind: str) -> Callable[..., NDArray[np.float64]]:
         def product(x: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
             if kind not in self._products:
-                self._products[kind] = current_backend().compile_hvp(
+                self._products[kind] = compile_hvp(
                     lambda x, _: self._batch.product(kind, x, None),
                     **self._how,
                 )

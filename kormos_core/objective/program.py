@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, final
 
 import keras
 
-from kormos_core.backends import current_backend
+from kormos_core.backends import (
+    compile_hvp,
+    compile_map,
+    compile_value,
+    compile_value_and_grad,
+    current_backend,
+)
 from kormos_core.curvature import GAUSS_NEWTON
 from kormos_core.errors import NotBuiltError, UnsupportedError
 from kormos_core.objective.faults import guarded, unusable
@@ -193,7 +199,7 @@ class Program:
     @cached_property
     def value(self) -> Callable[[NDArray[np.float64], Inputs], float]:
         """Part of the loss that a batch gives."""
-        return guarded(current_backend().compile_value(self.loss, **self.how), self)
+        return guarded(compile_value(self.loss, **self.how), self)
 
     @cached_property
     def value_and_grad(
@@ -201,10 +207,10 @@ class Program:
     ) -> Callable[[NDArray[np.float64], Inputs], tuple[float, NDArray[np.float64]]]:
         """Part of the loss and of the gradient, shape (n,), that a batch gives."""
         how = self.how
-        plain = guarded(current_backend().compile_value_and_grad(self.loss, **how), self)
+        plain = guarded(compile_value_and_grad(self.loss, **how), self)
         if not self._underflows:
             return plain
-        scaled = current_backend().compile_value_and_grad(scaled_up(self.loss), **how)
+        scaled = compile_value_and_grad(scaled_up(self.loss), **how)
         return with_fallback(guarded(scaled, self), plain)
 
     def slope(self, x: Any, inputs: Inputs) -> tuple[Any, Any]:
@@ -232,14 +238,12 @@ class Program:
     @cached_property
     def denominators(self) -> Callable[[NDArray[np.float64], Inputs], Any]:
         """What each output's loss on a batch is divided by."""
-        return guarded(current_backend().compile_map(self._denominators, **self.how), self)
+        return guarded(compile_map(self._denominators, **self.how), self)
 
     @cached_property
     def differences(self) -> Callable[[NDArray[np.float64], Any], Any]:
         """Function of ``(x, (v, step, inputs))``: `difference_product` of a batch."""
-        return current_backend().compile_map(
-            lambda x, rest: self.difference_product(x, *rest), **self.how
-        )
+        return compile_map(lambda x, rest: self.difference_product(x, *rest), **self.how)
 
     @cached_property
     def divisible(self) -> bool:
@@ -262,7 +266,7 @@ class Program:
             Gives an ndarray of shape (n,), float64.
         """
         if kind not in self._hvp:
-            self._hvp[kind] = current_backend().compile_hvp(
+            self._hvp[kind] = compile_hvp(
                 lambda x, inputs: self.product(kind, x, inputs), **self.how
             )
         return self._hvp[kind]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import keras
 import numpy as np
 
-from kormos_core.backends import current_backend
+from kormos_core.backends import compile_map, current_backend
 from kormos_core.errors import MemoryLimitError, UnsupportedError
 from kormos_core.objective.graph import EPSILON
 from kormos_core.objective.probes import few_samples, rounding, samples_stand_alone
@@ -171,7 +171,7 @@ class Residuals:
     mean : bool
         Whether a batch counts with its share of the samples.
     how : mapping of str to bool
-        As the backend's `compile_map` takes it.
+        As `compile_map` takes it.
     """
 
     def __init__(
@@ -188,12 +188,11 @@ class Residuals:
         self._forward, self._batches, self._counts, self._mean = forward, batches, counts, mean
         self._point, self._penalty = np.zeros(size), penalty
         self._penalized = np.zeros(0, np.intp) if penalty is None else np.flatnonzero(penalty)
-        compiled = current_backend().compile_map
-        self._both = compiled(self._residuals_and_scale, **how)
-        self._rows = compiled(self._dense_rows, **how)
-        self._push = compiled(self._pushed, **how)
-        self._pull = compiled(self._pulled, **how)
-        self._square = compiled(self._squared, **how)
+        self._both = compile_map(self._residuals_and_scale, **how)
+        self._rows = compile_map(self._dense_rows, **how)
+        self._push = compile_map(self._pushed, **how)
+        self._pull = compile_map(self._pulled, **how)
+        self._square = compile_map(self._squared, **how)
 
     def _residuals_and_scale(self, x: Any, inputs: Inputs) -> tuple[Any, Any]:
         return scaled_residuals(*self._forward(inputs)(x))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import keras
 import numpy as np
 
-from kormos_core.backends import current_backend
+from kormos_core.backends import compile_map
 from kormos_core.objective.faults import guarded
 from kormos_core.objective.forward import compute_loss, predict
 from kormos_core.objective.layers import sublayers
@@ -54,10 +54,9 @@ class Statistics:
         self._program = program
         self._metrics = list(program.model.metrics_variables)
         self._moving = _moving_statistics(program.model) if program.settings.training else []
-        backend = current_backend()
         how = {**program.how, "jit": False}
-        self._observe = guarded(backend.compile_map(self._observe_batch, **how), program)
-        self._average = guarded(backend.compile_map(self._average_batch, **how), program)
+        self._observe = guarded(compile_map(self._observe_batch, **how), program)
+        self._average = guarded(compile_map(self._average_batch, **how), program)
         self._retention: list[float] | None = None
 
     @property

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kormos_core.backends import current_backend
+from kormos_core.backends import (
+    compile_hvp,
+    compile_map,
+    compile_value,
+    compile_value_and_grad,
+    current_backend,
+)
 from kormos_core.errors import UnsupportedError
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
@@ -71,7 +77,7 @@ def test_a_tensor_on_the_device_stays_what_it_is():
 
 @pytest.mark.parametrize("how", WAYS)
 def test_the_value_is_a_float(how, batch):
-    f = current_backend().compile_value(loss, **how)(X, batch)
+    f = compile_value(loss, **how)(X, batch)
 
     assert type(f) is float
     assert f == pytest.approx(np.sum(BATCH[0] * X**4), rel=ROUNDING)
@@ -79,7 +85,7 @@ def test_the_value_is_a_float(how, batch):
 
 @pytest.mark.parametrize("how", WAYS)
 def test_the_gradient_comes_with_the_value(how, batch):
-    f, g = current_backend().compile_value_and_grad(loss, **how)(X, batch)
+    f, g = compile_value_and_grad(loss, **how)(X, batch)
 
     assert f == pytest.approx(np.sum(BATCH[0] * X**4), rel=ROUNDING)
     assert g == pytest.approx(4 * BATCH[0] * X**3, rel=ROUNDING)
@@ -90,7 +96,7 @@ def test_the_gradient_comes_with_the_value(how, batch):
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_hessian_product_is_exact(kind, how, batch):
-    hv = current_backend().compile_hvp(multiplied(loss, kind), **how)(X, V, batch)
+    hv = compile_hvp(multiplied(loss, kind), **how)(X, V, batch)
 
     assert hv == pytest.approx(12 * BATCH[0] * X**2 * V, rel=ROUNDING)
     assert isinstance(hv, np.ndarray)
@@ -101,7 +107,7 @@ def test_a_map_gives_the_structure_that_its_function_gives(how, batch):
     def function(x, batch):
         return {"sum": ops.sum(x), "rest": [batch[0] + x]}
 
-    mapped = current_backend().compile_map(function, **how)(X, batch)
+    mapped = compile_map(function, **how)(X, batch)
 
     assert float(mapped["sum"]) == pytest.approx(X.sum(), rel=ROUNDING)
     assert ops.convert_to_numpy(mapped["rest"][0]) == pytest.approx(BATCH[0] + X, rel=ROUNDING)
@@ -116,13 +122,11 @@ def test_what_does_not_depend_on_the_parameters_has_no_slope(how, constant):
     backend = current_backend()
     batch = backend.to_device(np.ones(2))
 
-    f, g = backend.compile_value_and_grad(flat, **how)(X, batch)
+    f, g = compile_value_and_grad(flat, **how)(X, batch)
 
     assert (f, g.tolist()) == (2.0 * constant, [0.0] * 3)
     for kind in KINDS:
-        assert (
-            backend.compile_hvp(multiplied(flat, kind), **how)(X, V, batch).tolist() == [0.0] * 3
-        )
+        assert compile_hvp(multiplied(flat, kind), **how)(X, V, batch).tolist() == [0.0] * 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,9 +136,7 @@ def test_a_linear_loss_has_no_curvature(kind):
 
     backend = current_backend()
 
-    hv = backend.compile_hvp(multiplied(linear, kind), jit=False, eager=False)(
-        X, V, backend.to_device(X)
-    )
+    hv = compile_hvp(multiplied(linear, kind), jit=False, eager=False)(X, V, backend.to_device(X))
 
     assert hv.tolist() == [0.0] * 3
 
@@ -149,7 +151,7 @@ def test_shapes_may_change_from_call_to_call(size):
         return ops.sum(x) * ops.sum(batch)
 
     backend = current_backend()
-    value = backend.compile_value(counting, jit=False, eager=False)
+    value = compile_value(counting, jit=False, eager=False)
     for samples in (3, 7, 2, size):
         f = value(X, backend.to_device(np.ones(samples)))
         assert f == pytest.approx(X.sum() * samples, rel=ROUNDING)
@@ -167,7 +169,7 @@ def test_maps_keep_static_shapes():
         return x
 
     backend = current_backend()
-    mapped = backend.compile_map(function, jit=False, eager=False)
+    mapped = compile_map(function, jit=False, eager=False)
     for samples in (3, 7, 3, 2):
         mapped(X, backend.to_device(np.ones(samples)))
 
@@ -176,10 +178,9 @@ def test_maps_keep_static_shapes():
 
 @pytest.mark.backends("tensorflow")
 def test_many_functions_are_traced_without_a_warning(caplog):
-    backend = current_backend()
 
     for factor in range(8):
-        value = backend.compile_value(
+        value = compile_value(
             lambda x, batch, c=float(factor): c * ops.sum(x), jit=False, eager=False
         )
         value(X, None)

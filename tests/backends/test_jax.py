@@ -13,7 +13,7 @@ from keras import layers, ops
 from models import floatx
 
 import kormos
-from kormos_core.backends import current_backend
+from kormos_core.backends import compile_value, compile_value_and_grad
 
 pytestmark = pytest.mark.backends("jax")
 
@@ -42,7 +42,7 @@ kormos.fit(model, np.ones((3, 2)), np.ones((3, 1)), solver={solver!r}, verbose=0
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_keras_rounds_to_float32_keeps_its_digits(name):
     function, oracle = FUNCTIONS[name]
-    loss = current_backend().compile_value(
+    loss = compile_value(
         lambda x, _: ops.cast(function(x), "float64"), jit=True, eager=False, keep_float64=True
     )
 
@@ -50,7 +50,7 @@ def test_what_keras_rounds_to_float32_keeps_its_digits(name):
 
 
 def test_a_gradient_that_keras_rounds_to_float32_keeps_its_digits():
-    loss = current_backend().compile_value_and_grad(
+    loss = compile_value_and_grad(
         lambda x, _: ops.cast(ops.sum(ops.tanh(x)), "float64"),
         jit=True,
         eager=False,
@@ -61,7 +61,7 @@ def test_a_gradient_that_keras_rounds_to_float32_keeps_its_digits():
 
 
 def test_a_float32_model_stays_one():
-    value = current_backend().compile_value(
+    value = compile_value(
         lambda x, _: ops.cast(ops.sum(ops.cast(x, "float32")), "float64"), jit=True, eager=False
     )
 
