@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from kormos_core.backends.torch_scope import computing_in
+from kormos_core.backends.torch_scope import computing_in, left
 from kormos_core.errors import KormosError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class _Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         """Return what the function gives for `arguments`."""
+        with left():
+            return self._run(arguments)
+
+    def _run(self, arguments: tuple[Any, ...]) -> Any:
         arguments = as_tensors(arguments)
         leaves = keras.tree.flatten(arguments)
         tensors = [leaf for leaf in leaves if leaf is not None]

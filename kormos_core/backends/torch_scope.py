@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["computing_in"]
+__all__ = ["computing_in", "left"]
 
 
 @final
@@ -93,3 +93,27 @@ def computing_in(dtype: str) -> Iterator[None]:
         yield
     finally:
         mode.wide = was
+
+
+@contextlib.contextmanager
+def left() -> Iterator[None]:
+    """Leave the scope for a while: `torch.compile` takes no functions that watch.
+
+    It has to be the innermost one of its sort, as it is where no layers are called.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    mode = _MODE.get()
+    if mode is None:
+        yield
+        return
+    before = _MODE.set(None)
+    mode.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        mode.__enter__()
+        _MODE.reset(before)

@@ -194,6 +194,20 @@ def test_a_solver_in_the_graph_has_its_objective_compiled():
     np.testing.assert_allclose(result.x, 1.0)
 
 
+@pytest.mark.parametrize("solver", ["native:lbfgs", "native:newton-cg"])
+def test_a_model_is_trained_in_the_graph_by_compiled_evaluations(solver, float64):
+    losses = []
+    for jit in (False, True):
+        case = regression(layers.Dense(4, "tanh"))
+        start = [normal(*weight.shape, seed=2) for weight in case.model.get_weights()]
+        case.model.set_weights(start)
+        optimizer = kormos.BatchOptimizer(solver, jit_compile=jit)
+        history = kormos.fit(case.model, case.x, case.y, solver=optimizer, epochs=5, verbose=0)
+        losses.append(history.history["loss"])
+
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
 def test_functions_take_tensors_and_no_arrays():
     constants = np.arange(3.0)
     objective = FunctionObjective(lambda x: ops.sum(constants * x), 3)
