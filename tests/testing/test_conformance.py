@@ -30,23 +30,32 @@ SHORT = {
     "scipy:dual-annealing": {"num_steps": 40},
 }
 
-# Solvers that are the same code on every backend are checked where nothing is traced, which is
-# quickest; the page has them on TensorFlow. Plugins for one backend alone check their own.
+# What iterates in Python is the same code on every backend: it is checked where nothing is
+# traced, which is quickest, but for what can be told of compiled functions alone. Plugins for
+# one backend alone check their own.
 BREADTH = {
-    "tensorflow": {"tfp"},
+    "tensorflow": {"native", "tfp"},
     "jax": set(),
-    "torch": {"native", "scipy", "torch"},
+    "torch": {"scipy", "torch"},
 }
+OF_COMPILED = ("tracing", "dense_matrices")
 
 BUILT_IN = [
     solver.name
     for solver in installed().solvers()
     if solver.namespace in {"native", "scipy", "tfp", "torch"}
 ]
-OTHERS = [
-    name
-    for name in BUILT_IN
-    if name not in WHOLE and name.partition(":")[0] in BREADTH[keras.config.backend()]
+OTHERS = [name for name in BUILT_IN if name not in WHOLE]
+HERE = BREADTH[keras.config.backend()]
+PAIRS = [
+    (name, check.name)
+    for name in OTHERS
+    for check in CHECKS
+    if not check.is_heavy
+    and (
+        name.partition(":")[0] in HERE
+        or (keras.config.backend() == "tensorflow" and check.name in OF_COMPILED)
+    )
 ]
 
 
@@ -64,8 +73,7 @@ def latest():
     return {}
 
 
-@pytest.mark.parametrize("check", [c.name for c in CHECKS if not c.is_heavy])
-@pytest.mark.parametrize("solver", OTHERS, scope="module")
+@pytest.mark.parametrize(("solver", "check"), PAIRS)
 def test_a_built_in_solver_conforms(solver, check, latest):
     if solver not in latest:
         latest.clear()
