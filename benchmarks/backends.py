@@ -4,7 +4,9 @@ One run prints, for each backend that is installed, all in float64 and as median
 that take turns:
 
 1. for a softmax regression and a tanh network: seconds of `native:lbfgs` and of
-   `scipy:l-bfgs-b`, and these over (evaluations times the bare loss and gradient);
+   `scipy:l-bfgs-b`, on torch also by `torch.compile` (`jit_compile=True`), and these over
+   (evaluations times the bare loss and gradient), which are measured before each fit; they
+   are written in torch and JAX alone, where Keras rounds float64, and on Keras on TensorFlow;
 2. seconds to a relative gap of the softmax's minimum, for `native:lbfgs`, SciPy by hand
    on the backend's function with BLAS held to one thread, and the backend's own solver:
    `optax.lbfgs` in one compiled loop, `torch.optim.LBFGS` with its strong-Wolfe search,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FITS = ("native:lbfgs", "scipy:l-bfgs-b")
+JIT = " by torch.compile"
 TIGHT = {"ftol": 0.0, "gtol": 1e-14, "maxfun": 100_000}  # only iterations end a solve
 PAIRS = 10  # of L-BFGS, for everyone
 
@@ -55,21 +58,18 @@ class Setting:
         self.start = case.model.get_weights()
         self.flat = np.concatenate([weight.ravel() for weight in self.start])
         self.peers = importlib.import_module(f"on_{keras.config.backend()}")
-        self.function = self.peers.bare(self.loss)
         case.model.compile(loss=case.loss)
+        self.loss = self.peers.by_hand(case)
+        self.function = self.peers.bare(self.loss)
+        by_hand = float(self.function(self.peers.tensor(self.flat))[0])
+        by_keras = case.model.evaluate(case.x, case.y, batch_size=len(case.x), verbose=0)
+        if abs(by_hand - by_keras) > 1e-5 * by_keras:
+            raise SystemExit(f"the loss by hand is {by_hand}, and that of Keras {by_keras}")
 
-    def loss(self, flat: Any) -> Any:
-        """Write the loss of a flat vector by hand on Keras's public face."""
-        import keras
-
-        model, pairs, begin = self.case.model, [], 0
-        for variable in model.trainable_variables:
-            end = begin + int(np_prod(variable.shape))
-            pairs.append((variable, keras.ops.reshape(flat[begin:end], variable.shape)))
-            begin = end
-        with keras.StatelessScope(pairs):
-            y_pred = model(self.x, training=True)
-            return model.compute_loss(x=self.x, y=self.y, y_pred=y_pred)
+    @property
+    def fits(self) -> tuple[str, ...]:
+        """The fits to measure; where nothing is compiled, also such that are, as one may ask."""
+        return FITS + tuple(name + JIT for name in FITS if self.peers.MAY_COMPILE)
 
     def bare_seconds(self, calls: int) -> float:
         """Seconds of one bare loss and gradient on the device."""
@@ -87,7 +87,10 @@ class Setting:
         """Seconds and history of one fit from the start."""
         import kormos
 
-        optimizer = kormos.BatchOptimizer(solver, options={**TIGHT, "maxcor": PAIRS})
+        name, compiled = solver.removesuffix(JIT), solver.endswith(JIT)
+        optimizer = kormos.BatchOptimizer(
+            name, options={**TIGHT, "maxcor": PAIRS}, jit_compile=compiled or None
+        )
         self.case.model.set_weights(self.start)
         begin = time.perf_counter()
         history = kormos.fit(
@@ -96,25 +99,17 @@ class Setting:
         return time.perf_counter() - begin, history
 
 
-def np_prod(shape: tuple[int, ...]) -> int:
-    """Return the number of entries of a shape."""
-    count = 1
-    for length in shape:
-        count *= length
-    return count
-
-
 def ratios(setting: Setting, repeats: int) -> Iterator[dict[str, Any]]:
     """Measure fits of a given number of iterations over their bare evaluations."""
     calls = max(5, int(0.5 / setting.bare_seconds(3)))
     rows = {}
-    for solver in FITS:
+    for solver in setting.fits:
         first, history = setting.fit(solver, setting.case.epochs)
         rows[solver] = {"first": first, "result": history.result, "seconds": [], "ratios": []}
     bare = []
     for _ in range(repeats):
-        bare.append(setting.bare_seconds(calls))
         for solver, row in rows.items():
+            bare.append(setting.bare_seconds(calls))
             seconds, history = setting.fit(solver, setting.case.epochs)
             row["seconds"].append(seconds)
             row["ratios"].append(seconds / (history.result.fg_evals * bare[-1]))
@@ -135,11 +130,11 @@ def to_gap(setting: Setting, gap: float, repeats: int) -> Iterator[dict[str, Any
     """Measure the seconds to a relative gap of the minimum."""
     import numpy as np
 
-    losses = {solver: setting.fit(solver, 500)[1].history["loss"] for solver in FITS}
+    losses = {solver: setting.fit(solver, 500)[1].history["loss"] for solver in setting.fits}
     best = min(map(min, losses.values()))
     target = best * (1.0 + gap)
     runs: dict[str, Callable[[], tuple[float, int]]] = {}
-    for solver in FITS:
+    for solver in setting.fits:
         count = int(np.argmax(np.asarray(losses[solver]) <= target)) + 1
         runs[solver] = lambda s=solver, c=count: measured(setting.fit(s, c))
     runs["SciPy by hand"] = lambda: by_hand(setting, target)

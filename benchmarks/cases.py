@@ -10,6 +10,9 @@ import numpy as np
 __all__ = ["Case", "linear", "mlp", "softmax"]
 
 
+L2 = 1e-4
+
+
 @dataclass(frozen=True)
 class Case:
     """A model with its data and the ratio it is to reach."""
@@ -20,6 +23,7 @@ class Case:
     x: np.ndarray
     y: np.ndarray
     epochs: int
+    l2: float = 0.0  # of the penalty of kernels
 
 
 def softmax(path: str | None) -> Case:
@@ -29,12 +33,12 @@ def softmax(path: str | None) -> Case:
         [
             keras.Input((784,)),
             keras.layers.Dense(
-                10, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(1e-4)
+                10, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(L2)
             ),
         ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return Case("softmax 20000x784x10", model, loss, images, labels, 60)
+    return Case("softmax 20000x784x10", model, loss, images, labels, 60, L2)
 
 
 def mlp() -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,11 @@ from jax import numpy as jnp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["array", "bare", "rivals", "tensor", "wait"]
+    from cases import Case
+
+__all__ = ["MAY_COMPILE", "array", "bare", "by_hand", "rivals", "tensor", "wait"]
+
+MAY_COMPILE = False  # whether nothing is compiled unless it is asked for
 
 
 def tensor(point: np.ndarray) -> Any:
@@ -29,6 +34,28 @@ def array(value: Any) -> np.ndarray:
 def wait(values: Any) -> None:
     """Return when values have been computed."""
     jax.block_until_ready(values)
+
+
+def by_hand(case: Case) -> Callable[[Any], Any]:
+    """Write a case's loss in JAX alone: Keras rounds float64 here."""
+    x, y = tensor(case.x), tensor(case.y)
+    shapes = [tuple(variable.shape) for variable in case.model.trainable_variables]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+
+    def loss(flat: Any) -> Any:
+        pieces = jnp.split(flat, ends)
+        parts = [p.reshape(shape) for p, shape in zip(pieces, shapes, strict=True)]
+        *hidden, (kernel, bias) = zip(parts[::2], parts[1::2], strict=True)
+        h = x
+        for w, b in hidden:
+            h = jnp.tanh(h @ w + b)
+        h = h @ kernel + bias
+        if jnp.issubdtype(y.dtype, jnp.floating):
+            return jnp.mean((h - y) ** 2)
+        entropies = optax.softmax_cross_entropy_with_integer_labels(h, y)
+        return jnp.mean(entropies) + case.l2 * jnp.sum(kernel**2)
+
+    return loss
 
 
 def bare(loss: Callable[[Any], Any]) -> Callable[[Any], Any]:

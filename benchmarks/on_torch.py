@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from cases import Case
 
-__all__ = ["array", "bare", "rivals", "tensor", "wait"]
+__all__ = ["MAY_COMPILE", "array", "bare", "by_hand", "rivals", "tensor", "wait"]
+
+MAY_COMPILE = True  # whether nothing is compiled unless it is asked for
 
 
 def tensor(point: np.ndarray) -> Any:
@@ -31,6 +35,26 @@ def wait(values: Any) -> None:
     del values
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def by_hand(case: Case) -> Callable[[Any], Any]:
+    """Write a case's loss in torch alone: Keras rounds float64 here."""
+    x, y = tensor(case.x), tensor(case.y)
+    shapes = [tuple(variable.shape) for variable in case.model.trainable_variables]
+    sizes = [math.prod(shape) for shape in shapes]
+
+    def loss(flat: Any) -> Any:
+        parts = [p.reshape(shape) for p, shape in zip(flat.split(sizes), shapes, strict=True)]
+        *hidden, (kernel, bias) = zip(parts[::2], parts[1::2], strict=True)
+        h = x
+        for w, b in hidden:
+            h = torch.tanh(torch.addmm(b, h, w))
+        h = torch.addmm(bias, h, kernel)
+        if y.is_floating_point():
+            return torch.nn.functional.mse_loss(h, y)
+        return torch.nn.functional.cross_entropy(h, y) + case.l2 * kernel.square().sum()
+
+    return loss
 
 
 def bare(loss: Callable[[Any], Any]) -> Callable[[Any], Any]:
