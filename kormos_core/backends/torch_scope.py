@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
 __all__ = ["computing_in", "left"]
+
+
+_CHOLESKY: Final = torch.linalg.cholesky
+_FLOAT32: Final = (torch.float32,)
+_TO: Final = torch.Tensor.to
 
 
 @final
@@ -34,25 +38,32 @@ class _AsElsewhere(TorchFunctionMode):
     ) -> Any:
         """Call `func` of `args` and `kwargs`, or what it should be; `types` do not matter."""
         del types
-        kwargs = kwargs or {}
-        cast = func is torch.Tensor.to and args[1:] == (torch.float32,)
-        if self.wide and (cast or kwargs.get("dtype") is torch.float32):
-            first = args[0] if args else None
-            is_wide = isinstance(first, float) or getattr(first, "dtype", 0) is torch.float64
-            if is_wide and not _asked_for(inspect.currentframe()):
-                if cast:
-                    return first
-                kwargs = {**kwargs, "dtype": torch.float64}
-        if func is torch.linalg.cholesky:
-            factor, failed = torch.linalg.cholesky_ex(*args, **kwargs)
+        # This is in the way of every call; most need nothing, and pass by a few comparisons.
+        if func is _CHOLESKY:
+            factor, failed = torch.linalg.cholesky_ex(*args, **(kwargs or {}))
             return torch.where((failed == 0)[..., None, None], factor, torch.nan)
-        return func(*args, **kwargs)
+        rounds = args[1:] == _FLOAT32 if func is _TO else _made_float32(kwargs)
+        if rounds and self.wide and args and _is_wide(args[0]) and not _asked_for():
+            if func is _TO:
+                return args[0]
+            kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
-def _asked_for(frame: FrameType | None) -> bool:
+def _made_float32(kwargs: Any) -> bool:
+    return bool(kwargs) and kwargs.get("dtype") is torch.float32
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, float) or getattr(value, "dtype", None) is torch.float64
+
+
+def _asked_for() -> bool:
     """Tell whether a tensor is cast by name, and not within another function of Keras."""
     name = "cast"
-    frame = frame and frame.f_back
+    frame = inspect.currentframe()
+    for _ in range(2):  # this function and who called it
+        frame = frame and frame.f_back
     while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "keras":
         name, frame = frame.f_code.co_name, frame.f_back
     return name in {"cast", "convert_to_tensor"}
