@@ -15,9 +15,10 @@ def machine(monkeypatch, tmp_path):
 
     def make(*installed, configured=None, variable=None, keras_is_loaded=False):
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-        monkeypatch.delenv("KERAS_BACKEND", raising=False)
-        if variable is not None:
-            monkeypatch.setenv("KERAS_BACKEND", variable)
+        # set first: what was never set is not taken away again after the test
+        monkeypatch.setenv("KERAS_BACKEND", variable or "")
+        if variable is None:
+            monkeypatch.delenv("KERAS_BACKEND")
         monkeypatch.delitem(sys.modules, "keras", raising=False)
         if keras_is_loaded:
             monkeypatch.setitem(sys.modules, "keras", object())

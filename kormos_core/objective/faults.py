@@ -15,9 +15,10 @@ from kormos_core.objective.sweep import Inputs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kormos_core.objective.layout import Layout
     from kormos_core.objective.program import Program
 
-__all__ = ["guarded", "is_foreign", "unusable"]
+__all__ = ["guarded", "is_foreign", "refuse_assignments", "unusable"]
 
 _T = TypeVar("_T")
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
@@ -44,6 +45,35 @@ def unusable(model: keras.Model, arrays: Any, error: Exception) -> UnsupportedEr
         f"the model {model.name!r} cannot be evaluated on its data: {type(error).__name__}: "
         f"{reason_of(error)}. {_shapes(arrays)}{_cure(model, error)}"
     )
+
+
+def refuse_assignments(layout: Layout, scope: keras.StatelessScope, given: list[Any]) -> None:
+    """Refuse a model that sets its own trainable weights, which are the solver's.
+
+    Parameters
+    ----------
+    layout : Layout
+        The trainable variables.
+    scope : keras.StatelessScope
+        In which the model was called.
+    given : list of tensor
+        The variables' values in it before the call.
+
+    Raises
+    ------
+    UnsupportedError
+        If one of them has another value now.
+    """
+    for variable, value in zip(layout.variables, given, strict=True):
+        if scope.get_current_value(variable) is value:
+            continue
+        message = (
+            f"the model assigns to its trainable weight {variable.path!r} while it is "
+            "called, as SpectralNormalization does in training mode; the assignment would "
+            "be lost. Allowed are layers that only read their trainable weights. "
+            "Pass training=False to the solver, or train with a Keras optimizer."
+        )
+        raise UnsupportedError(message)
 
 
 def guarded(function: Callable[[Any, Any], _T], program: Program) -> Callable[[Any, Any], _T]:

@@ -19,7 +19,7 @@ from kormos_core.backends import (
 )
 from kormos_core.curvature import GAUSS_NEWTON
 from kormos_core.errors import NotBuiltError, UnsupportedError
-from kormos_core.objective.faults import guarded, unusable
+from kormos_core.objective.faults import guarded, refuse_assignments, unusable
 from kormos_core.objective.forward import predict
 from kormos_core.objective.gauss_newton import check_losses, num_added, regularization
 from kormos_core.objective.kinds import linearize
@@ -175,21 +175,8 @@ class Program:
                 inputs.totals,
                 training=self.settings.training,
             )
-            self._refuse_assignments(scope, given)
+            refuse_assignments(self.layout, scope, given)
             return loss
-
-    def _refuse_assignments(self, scope: keras.StatelessScope, given: list[Any]) -> None:
-        """Refuse a model that sets its own trainable weights, which are the solver's."""
-        for variable, value in zip(self.layout.variables, given, strict=True):
-            if scope.get_current_value(variable) is value:
-                continue
-            message = (
-                f"the model assigns to its trainable weight {variable.path!r} while it is "
-                "called, as SpectralNormalization does in training mode; the assignment would "
-                "be lost. Allowed are layers that only read their trainable weights. "
-                "Pass training=False to the solver, or train with a Keras optimizer."
-            )
-            raise UnsupportedError(message)
 
     def _denominators(self, x: Any, inputs: Inputs) -> Any:
         with self.scope(x, inputs):

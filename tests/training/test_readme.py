@@ -59,9 +59,9 @@ def fit(model, published, **options):
     ).history
 
 
-def assert_close(column, expected):
-    np.testing.assert_allclose(column[0], expected[0], rtol=0, atol=FIRST)
-    np.testing.assert_allclose(column[1:8], expected[1:], rtol=0, atol=OTHERS)
+def assert_close(column, expected, roundings=1):
+    np.testing.assert_allclose(column[0], expected[0], rtol=0, atol=roundings * FIRST)
+    np.testing.assert_allclose(column[1:8], expected[1:], rtol=0, atol=roundings * OTHERS)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,9 @@ def test_weights_are_found_as_the_readme_asserts(history, published):
 def test_float32_gives_the_published_columns_too(published):
     columns = fit(make(dtype="float32"), published)
 
-    assert_close(columns["loss"], LOSS)
-    assert_close(columns["val_loss"], VAL_LOSS)
+    # theirs and ours are rounded, each in an order of its own
+    assert_close(columns["loss"], LOSS, roundings=2)
+    assert_close(columns["val_loss"], VAL_LOSS, roundings=2)
     assert columns["fg_evals"][:8] == FG_EVALS
 
 
