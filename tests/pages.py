@@ -46,6 +46,11 @@ def files(page: Path) -> dict[str, str]:
 
 PAGES = [
     page
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted(ROOT.glob("docs/**/*.md")),
+        *sorted(ROOT.glob("plugins/*/README.md")),
+    ]
     if "```python" in page.read_text(encoding="utf-8")
 ]

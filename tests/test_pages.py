@@ -1,4 +1,4 @@
-"""Every Python block of README and the documentation runs, in order, page by page."""
+"""Every Python block of the READMEs and the documentation runs, in order, page by page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from pages import PAGES, ROOT, blocks
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
+OF_JAX = ("kormos-optax", "kormos-optimistix")
 
 
 def backend_of(page):
     """Tell where a page runs: README's first command installs TensorFlow, and not torch."""
+    if page.parent.name in OF_JAX:
+        return "jax"
     code = (block.body for block in blocks(page) if block.info == "python")
     return "torch" if any("import torch\n" in body for body in code) else "tensorflow"
 
@@ -50,6 +54,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
             exec(code, namespace)  # noqa: S102
 
 
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_block_of_python_is_exempt(page):
     told = [
