@@ -23,6 +23,7 @@ from kormos_core.objective import (
     name_unbounded,
     runs_uncompiled,
 )
+from kormos_core.objective.function import allowed
 from kormos_core.optimizer import get
 from kormos_core.request import as_constraints, check_jit, overridden
 from kormos_core.training import (
@@ -261,14 +262,13 @@ def _probe(
 ) -> str:
     """Evaluate a function once, see that it gives what it should, and tell its precision."""
     compiled = current_backend().compile(fun, jit=False, eager=eager)
-    wanted = "residuals" if squares else "a scalar tensor"
     try:
         value = compiled(keras.ops.convert_to_tensor(start))
         parts = [keras.ops.convert_to_tensor(part) for part in keras.tree.flatten(value)]
     except Exception as error:
         message = (
-            f"the function cannot be traced: {type(error).__name__}: {reason_of(error)}. Allowed "
-            f"is one that makes {wanted} of its tensor by keras.ops. Write it so."
+            f"the function cannot be traced: {type(error).__name__}: {reason_of(error)}. "
+            f"{allowed('residuals' if squares else 'a scalar tensor')}. Write it so."
         )
         raise UnsupportedError(message) from error
     shapes = [tuple(part.shape) for part in parts]

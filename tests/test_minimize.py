@@ -417,6 +417,18 @@ def test_a_function_that_cannot_be_traced_is_refused(function):
         kormos.minimize(function, [1.0, 2.0])
 
 
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("solver", ["bfgs", "native:lbfgs"])
+def test_what_torch_cannot_differentiate_of_numpy_is_told_with_the_cure(solver):
+    constants = np.array([1.0, 2.0])
+
+    def distance(x):
+        return keras.ops.sum(keras.ops.square(x - constants))
+
+    with pytest.raises(UnsupportedError, match=r"be evaluated: .*keras\.ops\.convert_to"):
+        kormos.minimize(distance, [0.0, 0.0], solver=solver)
+
+
 @pytest.mark.parametrize("function", [lambda x: x, lambda x: keras.ops.cast(x[0], "int32")])
 def test_a_function_that_gives_no_single_float_is_refused(function):
     with pytest.raises(UnsupportedError, match="the function gives"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import keras
 
@@ -10,15 +10,13 @@ from kormos_core.backends import current_backend
 from kormos_core.data import reason_of
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.precision import float_dtype
-from kormos_core.objective.sweep import Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kormos_core.objective.layout import Layout
-    from kormos_core.objective.program import Program
 
-__all__ = ["guarded", "is_foreign", "refuse_assignments", "unusable"]
+__all__ = ["Owner", "guarded", "is_foreign", "refuse_assignments", "unusable"]
 
 _T = TypeVar("_T")
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
@@ -76,14 +74,25 @@ def refuse_assignments(layout: Layout, scope: keras.StatelessScope, given: list[
         raise UnsupportedError(message)
 
 
-def guarded(function: Callable[[Any, Any], _T], program: Program) -> Callable[[Any, Any], _T]:
+class Owner(Protocol):
+    """Whose functions are `guarded`."""
+
+    @property
+    def eager(self) -> bool:
+        """Whether they run uncompiled."""
+
+    def unusable(self, error: Exception, arrays: Any = None) -> KormosError:
+        """Return what to raise from an `error` in one of them, on the `arrays` of a batch."""
+
+
+def guarded(function: Callable[[Any, Any], _T], owner: Owner) -> Callable[[Any, Any], _T]:
     """Let a compiled function of a batch fail in our words.
 
     Parameters
     ----------
     function : callable
         Takes the parameters and a batch, or a tuple that begins with one.
-    program : Program
+    owner : Owner
         Whose function it is.
 
     Returns
@@ -98,10 +107,10 @@ def guarded(function: Callable[[Any, Any], _T], program: Program) -> Callable[[A
         except KormosError:
             raise
         except Exception as error:
-            if not is_foreign(error, eager=program.settings.eager):
+            if not is_foreign(error, eager=owner.eager):
                 raise
-            inputs = batch if isinstance(batch, Inputs) else batch[0]
-            raise unusable(program.model, inputs.arrays, error) from error
+            inputs = batch[0] if type(batch) is tuple else batch
+            raise owner.unusable(error, None if inputs is None else inputs.arrays) from error
 
     return call
 

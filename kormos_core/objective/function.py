@@ -22,6 +22,7 @@ from kormos_core.curvature import GAUSS_NEWTON, CheckedHVP, dense_hessian
 from kormos_core.data import reason_of
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
+from kormos_core.objective.faults import guarded
 from kormos_core.objective.graph import Graph
 from kormos_core.objective.kinds import kinds_of, linearize
 from kormos_core.objective.numerics import Numerics
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from kormos_core.backends import Forward, Product
     from kormos_core.protocols import Bounds
 
-__all__ = ["FunctionObjective"]
+__all__ = ["FunctionObjective", "allowed"]
 
 _NO_SQUARES: Final = (
     "the solver needs residuals, and the function gives a single number. Allowed is a function "
@@ -46,13 +47,32 @@ _NO_SQUARES: Final = (
 )
 
 
+def allowed(wanted: str) -> str:
+    """Say how a function is to make what is wanted of it.
+
+    Parameters
+    ----------
+    wanted : str
+        What it is to give.
+
+    Returns
+    -------
+    str
+        The beginning of a sentence.
+    """
+    arrays = keras.config.backend() == "torch"  # it multiplies none with a tensor
+    constants = ", its NumPy constants made tensors by keras.ops.convert_to_tensor"
+    return f"Allowed is one that makes {wanted} of its tensor by keras.ops{constants * arrays}"
+
+
 class _Function:
     """A function as the one batch of an objective."""
 
-    wanted = "makes a scalar tensor of its tensor by keras.ops"
+    wanted = "a scalar tensor"
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], *, eager: bool) -> None:
         self._function = function
+        self.eager = eager
         self.faults: list[Exception] = []
 
     def loss(self, x: Any, inputs: Inputs | None) -> Any:
@@ -78,11 +98,12 @@ class _Function:
         del inputs
         raise UnsupportedError(_NO_SQUARES)
 
-    def unusable(self, error: Exception) -> UnsupportedError:
-        """Return what to raise from an `error` in the function."""
+    def unusable(self, error: Exception, arrays: Any = None) -> UnsupportedError:
+        """Return what to raise from an `error` in the function; there are no `arrays`."""
+        del arrays
         return UnsupportedError(
             f"the function cannot be evaluated: {type(error).__name__}: {reason_of(error)}. "
-            f"Allowed is one that {self.wanted}. Call it by itself on a tensor of shape (n,)."
+            f"{allowed(self.wanted)}. Call it by itself on a tensor of shape (n,)."
         )
 
 
@@ -90,7 +111,7 @@ class _Function:
 class _Residuals(_Function):
     """A function that gives residuals, as the one batch of half the sum of their squares."""
 
-    wanted = "makes residuals of its tensor by keras.ops"
+    wanted = "residuals"
 
     def loss(self, x: Any, inputs: Inputs | None) -> Any:
         """Return half the sum of squares at `x`; there are no `inputs`."""
@@ -169,7 +190,8 @@ class FunctionObjective(ResidualFace):
         self.constraints = constraints
         self.counts = Counts()
         self.dtype = "float64"
-        self._batch: _Function = _Residuals(function) if squares else _Function(function)
+        kind = _Residuals if squares else _Function
+        self._batch = kind(function, eager=numerics.eager)
         self._squares = squares
         batch = self._batch
         self._compiled: dict[Hashable, Callable[..., Any]] = {}
@@ -179,8 +201,8 @@ class FunctionObjective(ResidualFace):
             "eager": numerics.eager,
             "keep_float64": numerics.precision == "float64",
         }
-        self._value = compile_value(batch.loss, **how)
-        self._value_and_grad = compile_value_and_grad(batch.loss, **how)
+        self._value = guarded(compile_value(batch.loss, **how), batch)
+        self._value_and_grad = guarded(compile_value_and_grad(batch.loss, **how), batch)
         self._differences = compile_map(
             lambda x, rest: backend.push_forward(batch.forward(None), x, *rest), **how
         )

@@ -218,9 +218,14 @@ class Program:
         gradient = scaled_slope if self._underflows else current_backend().value_and_grad
         return gradient(lambda z: self.loss(z, inputs), x)
 
-    def unusable(self, error: Exception) -> UnsupportedError:
-        """Return what to raise from an `error` of the backend or of the model."""
-        return unusable(self.model, None, error)
+    @property
+    def eager(self) -> bool:
+        """Whether the functions run uncompiled."""
+        return self.settings.eager
+
+    def unusable(self, error: Exception, arrays: Any = None) -> UnsupportedError:
+        """Return what to raise from an `error` of the backend or of the model on `arrays`."""
+        return unusable(self.model, arrays, error)
 
     @cached_property
     def denominators(self) -> Callable[[NDArray[np.float64], Inputs], Any]:
