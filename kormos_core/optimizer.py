@@ -206,6 +206,11 @@ class BatchOptimizer(keras.optimizers.Optimizer):
             "keras.Model.fit. Allowed are kormos.fit(model, ...) and the fit of a "
             "kormos.BatchOptimizedModel. Use one of them."
         )
+        if keras.config.backend() == "jax":
+            message += (
+                " On JAX Keras has taken the variables of the model by now, and an error leaves "
+                "them empty: make or load the model anew."
+            )
         raise UnsupportedError(message)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import scipy.optimize
 import kormos
 from kormos_core.errors import OptionError, UnknownSolverError, UnsupportedError
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.mark.parametrize(
     ("stages", "names"),

@@ -18,6 +18,8 @@ from kormos_core.errors import (
 from kormos_core.optimizer import BatchOptimizer, get
 from kormos_core.request import SolverRequest, as_constraints, overridden
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 # --- the carrier -------------------------------------------------------------------------
 
 

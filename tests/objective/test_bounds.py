@@ -18,6 +18,8 @@ from kormos_core.objective import (
 )
 from kormos_core.protocols import Bounds
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 INF = np.inf
 
 

@@ -8,6 +8,8 @@ from models import make
 
 from kormos_core.objective import Layout
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.fixture
 def variables(float64):

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 from models import SAMPLES, Case, floatx, make, normal
 from oracles import (
+    NAIVE,
     RAGGED,
     differences,
     direction_of,
@@ -26,7 +27,7 @@ from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
 from kormos_core.protocols import Objective
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
@@ -129,6 +130,7 @@ def test_one_batch_of_arrays_is_passed_on_and_not_copied():
     assert all(a is b for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.backends("tensorflow", "torch")  # on JAX what is not compiled is rounded by Keras
 @pytest.mark.parametrize("name", ["dense", "masked_tokens", "two_in_two_out", "added_sum"])
 def test_eager_evaluation_is_compiled_evaluation(name):
     zoo = study(name)
@@ -238,8 +240,8 @@ def test_training_mode_is_passed_to_layers_and_inference_mode_too():
             naive_value_and_grad(case, x, training=training)[0],
         )
 
-    assert values[True][0] == pytest.approx(values[True][1], rel=ROUNDING)
-    assert values[False][0] == pytest.approx(values[False][1], rel=ROUNDING)
+    assert values[True][0] == pytest.approx(values[True][1], rel=NAIVE)
+    assert values[False][0] == pytest.approx(values[False][1], rel=NAIVE)
     assert values[True][0] != pytest.approx(values[False][0], rel=0.01)
 
 

@@ -13,6 +13,8 @@ from kormos_core.errors import PrecisionWarning
 from kormos_core.objective import float_dtype, floatx_scope, warn_of_tolerances
 from kormos_core.objective.layers import compute_dtypes
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["dense", "nested_models", "masked_tokens"])

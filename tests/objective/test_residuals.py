@@ -29,7 +29,7 @@ from kormos_core.errors import CurvatureWarning, MemoryLimitError, UnsupportedEr
 from kormos_core.objective import FunctionObjective, Numerics, residuals
 from kormos_core.objective.rows import BY_SAMPLES, DENSE
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 X, Y = normal(SAMPLES, 3), normal(SAMPLES, 2, seed=1)
 EACH = {"rtol": 1e-9, "atol": 1e-14}  # of residuals, which are differences
@@ -189,6 +189,7 @@ def test_streams_give_what_arrays_give(stream, float64):
     np.testing.assert_allclose(other.residuals(x), one.residuals(x), **EACH)
 
 
+@pytest.mark.backends("tensorflow", "torch")  # on JAX what is not compiled is rounded by Keras
 def test_they_are_the_same_uncompiled(float64):
     (one, x), other = objective_of_squares(regularized), prepared(regularized(), eager=True)
 

@@ -7,6 +7,8 @@ from keras import layers
 from models import SAMPLES, Case, normal
 from oracles import RAGGED, objective_of, point_of
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 HALF = 2e-3  # rounding of float16, of which a gradient here has two or three
 
 
@@ -69,6 +71,7 @@ def test_a_gradient_that_overflows_by_itself_is_told_as_such(way):
     assert not np.isfinite(g).all()
 
 
+@pytest.mark.backends("tensorflow")
 def test_other_precisions_are_differentiated_as_they_are():
     case = line("float32", 1e-3)
     objective = objective_of(case, dtype="float32")[0]

@@ -28,6 +28,7 @@ BOUNDED = ("l-bfgs-b", "tnc", "slsqp", "trust-constr", *GRADIENT_FREE)
 CONSTRAINED = ("slsqp", "trust-constr", "cobyla", "cobyqa")
 
 SAMPLES = 20
+START = [[1.4], [0.2]]  # of a line's kernel: random ones are others on each backend
 
 
 def data(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +41,7 @@ def data(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def line_layers(dtype: str = "float64", **options: Any) -> list[Any]:
     """Make the layers of a line: three parameters, kernel and bias."""
-    keras.utils.set_random_seed(3)
+    options = {"kernel_initializer": keras.initializers.Constant(START)} | options
     return [
         keras.Input((2,), dtype=dtype),
         keras.layers.Dense(1, dtype=dtype, name="unit", **options),

@@ -10,6 +10,8 @@ from training.problems import data, line
 import kormos
 from kormos_core.errors import BoundsError, DataError, UnsupportedError
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 X, Y = data()
 
 

@@ -20,6 +20,8 @@ from kormos_core.errors import (
     UnsupportedError,
 )
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 X, Y = data()
 
 # l-bfgs-b ends at |g| < 1e-5, and the least eigenvalue of the Hessian is near 1
@@ -248,6 +250,7 @@ def test_keras_optimizers_refuse_what_only_solvers_honor(argument):
         line("adam").fit(X, Y, verbose=0, **argument)
 
 
+@pytest.mark.backends("tensorflow", "torch")
 def test_keras_own_fit_refuses_a_batch_solver_with_a_cure():
     model = plain_line(optimizer=kormos.BatchOptimizer("bfgs"))
     start = flat_weights(model)
@@ -256,6 +259,17 @@ def test_keras_own_fit_refuses_a_batch_solver_with_a_cure():
         model.fit(X, Y, verbose=0)
 
     np.testing.assert_array_equal(flat_weights(model), start)
+
+
+@pytest.mark.backends("jax")
+def test_keras_own_fit_on_jax_has_taken_the_weights_by_then():
+    model = plain_line(optimizer=kormos.BatchOptimizer("bfgs"))
+
+    with pytest.raises(UnsupportedError, match=r"kormos\.fit\(model.*make or load the model anew"):
+        model.fit(X, Y, verbose=0)
+
+    with pytest.raises(TypeError):  # once Keras gives them back, the sentence is to go
+        model.get_weights()
 
 
 def test_a_model_without_a_loss_is_refused():
@@ -360,6 +374,7 @@ def test_full_hessians_are_refused_beyond_two_thousand_parameters(method):
 # --- how the model is compiled -----------------------------------------------------------
 
 
+@pytest.mark.backends("tensorflow", "torch")  # on JAX what is not compiled is rounded by Keras
 @pytest.mark.parametrize("method", ["l-bfgs-b", "trust-ncg", "cobyqa"])
 def test_running_eagerly_gives_the_same(method):
     compiled = line(method).fit(X, Y, verbose=0, epochs=5).history
@@ -370,6 +385,7 @@ def test_running_eagerly_gives_the_same(method):
     np.testing.assert_allclose(eager["loss"], compiled["loss"], rtol=1e-9)
 
 
+@pytest.mark.backends("tensorflow", "torch")
 @pytest.mark.parametrize("method", ["l-bfgs-b", "trust-ncg"])
 def test_xla_gives_the_same_to_rounding(method):
     plain = line(method, jit_compile=False).fit(X, Y, verbose=0, epochs=5).history

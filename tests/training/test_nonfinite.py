@@ -13,6 +13,8 @@ from training.problems import Watch, data, flat_weights, line, line_layers
 import kormos
 from kormos import Status
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 X, Y = data()
 
 # one of each kind: line search, products, trust regions that recover, direct searches

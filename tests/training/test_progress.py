@@ -11,6 +11,8 @@ from training.problems import METHODS, data, line
 from kormos_core.errors import UnsupportedError
 from kormos_core.training import IterationProgress
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 X, Y = data()
 
 

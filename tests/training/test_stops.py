@@ -13,6 +13,8 @@ from training.problems import METHODS, Watch, data, flat_weights, line, line_los
 from kormos import Status
 from kormos_core.errors import UnsupportedError
 
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+
 X, Y = data()
 
 

@@ -93,7 +93,7 @@ def start(method, x0):
 def compiled(method, graph, *, jit=False):
     """Compile a call of a method; once for all tests, because that is what takes time."""
     return current_backend().compile(
-        lambda state: method.advance(graph, state), jit=jit, eager=False
+        lambda state: method.advance(graph, state), jit=jit, eager=False, keep_float64=True
     )
 
 

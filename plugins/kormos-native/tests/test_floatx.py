@@ -9,7 +9,7 @@ from native_losses import rosenbrock
 
 from kormos_core import Status
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 CASES = [
     ("lbfgs", {}),

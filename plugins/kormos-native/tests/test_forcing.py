@@ -10,7 +10,7 @@ from native_graphs import Counting, start, tensor
 from kormos_native.forcing import newton_equation
 from kormos_native.trust_ncg import TrustNCG
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ops = keras.ops
 

@@ -12,7 +12,7 @@ import pytest
 
 from kormos_native.history import empty_history, forget, learn
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 N = 7
 

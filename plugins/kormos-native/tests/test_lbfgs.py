@@ -16,7 +16,7 @@ from kormos_core.loop import RUNNING
 from kormos_native.lbfgs import LBFGS
 from kormos_native.settings import quasi_newton
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ops = keras.ops
 

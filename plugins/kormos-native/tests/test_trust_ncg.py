@@ -15,7 +15,7 @@ from kormos_core.errors import UnsupportedError
 from kormos_core.loop import status_of
 from kormos_native.trust_ncg import TrustNCG
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
 
 ops = keras.ops
 
