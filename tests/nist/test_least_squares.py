@@ -62,24 +62,30 @@ class Fit(NamedTuple):
     result: kormos.Result
 
 
-def fit(model: keras.Model, problem: Regression) -> Fit:
-    result = model.fit(problem.x, problem.y, epochs=3000, verbose=0).result
+def fit(model: keras.Model, problem: Regression, **arguments: Any) -> Fit:
+    result = model.fit(problem.x, problem.y, epochs=3000, verbose=0, **arguments).result
     sizes = np.cumsum([np.size(weight) for weight in model.get_weights()])[:-1]
     errors = np.concatenate(np.split(result.standard_errors(), sizes)[::-1])
     return Fit(parameters(model), errors, result)
 
 
 @functools.cache
-def fits_of(name: str, solver: str) -> tuple[Fit, Fit]:
-    """Fit from both of NIST's starts, by one model: tracing it is what takes time."""
+def model_for(name: str) -> keras.Model:
+    """Make the model of a problem, one for all solvers: tracing it is what takes time."""
     problem = NONLINEAR[name]
-    optimizer = kormos.BatchOptimizer(solver, options=SOLVERS[solver])
+    return model_of(problem, problem.starts[0], optimizer="native:levenberg-marquardt")
+
+
+@functools.cache
+def fits_of(name: str, solver: str) -> tuple[Fit, Fit]:
+    """Fit from both of NIST's starts."""
+    problem = NONLINEAR[name]
     fits: list[Any] = []
     with floatx("float64"):
-        model = model_of(problem, problem.starts[0], optimizer=optimizer)
+        model = model_for(name)
         for start in problem.starts:
             model.set_weights([start])
-            fits.append(fit(model, problem))
+            fits.append(fit(model, problem, method=solver, options=SOLVERS[solver]))
     return fits[0], fits[1]
 
 

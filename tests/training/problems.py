@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -52,6 +53,20 @@ def line(solver: Any = "l-bfgs-b", **compile_options: Any) -> keras.Model:
     """Make a line in float64, compiled with a solver."""
     model = kormos.BatchOptimizedSequentialModel(line_layers())
     model.compile(**({"optimizer": solver, "loss": "mse"} | compile_options))
+    return model
+
+
+@functools.cache
+def _kept_line(solver: str, metrics: tuple[str, ...]) -> tuple[keras.Model, list[np.ndarray]]:
+    model = line(solver, metrics=list(metrics))
+    return model, model.get_weights()
+
+
+def line_anew(solver: str = "l-bfgs-b", *metrics: str) -> keras.Model:
+    """Return the one line of a solver and metrics as it was made: tracing is what costs."""
+    model, start = _kept_line(solver, metrics)
+    model.set_weights(start)
+    model.steps_per_execution = 1
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import keras
@@ -28,6 +29,19 @@ def make(optimizer, **arguments):
         ]
     )
     model.compile(optimizer=optimizer, loss="mse", **arguments)
+    return model
+
+
+@functools.cache
+def made():
+    model = make("adam>native:lbfgs")
+    return model, model.get_weights()
+
+
+def anew():
+    """Return the one model of a plain chain with its first weights: tracing is what costs."""
+    model, start = made()
+    model.set_weights(start)
     return model
 
 
@@ -156,7 +170,7 @@ def test_a_function_between_stages_may_freeze_a_layer():
 
 
 def test_one_number_of_epochs_is_for_each_stage():
-    history = make("adam>native:lbfgs").fit(X, Y, epochs=3, verbose=0)
+    history = anew().fit(X, Y, epochs=3, verbose=0)
 
     assert history.history["solver"] == ["adam"] * 3 + ["native:lbfgs"] * 3
 
@@ -164,14 +178,14 @@ def test_one_number_of_epochs_is_for_each_stage():
 def test_callbacks_of_the_fit_see_one_training():
     watcher = stop_at(-1)
 
-    make("adam>native:lbfgs").fit(X, Y, epochs=2, callbacks=[watcher], verbose=0)
+    anew().fit(X, Y, epochs=2, callbacks=[watcher], verbose=0)
 
     assert (watcher.begun, watcher.ended) == (1, 1)
 
 
 @pytest.mark.parametrize(("epoch", "stages"), [(1, ["adam"]), (4, ["adam", "native:lbfgs"])])
 def test_a_callback_of_the_fit_stops_the_chain(epoch, stages):
-    history = make("adam>native:lbfgs").fit(X, Y, epochs=4, callbacks=[stop_at(epoch)], verbose=0)
+    history = anew().fit(X, Y, epochs=4, callbacks=[stop_at(epoch)], verbose=0)
 
     assert len(history.epoch) == epoch + 1
     assert list(dict.fromkeys(history.history["solver"])) == stages
@@ -214,7 +228,7 @@ def test_a_learning_rate_cannot_be_scheduled_for_all_stages():
     schedule = keras.callbacks.ReduceLROnPlateau()
 
     with pytest.raises(UnsupportedError, match="among the callbacks of a stage"):
-        make("adam>native:lbfgs").fit(X, Y, epochs=2, callbacks=[schedule], verbose=0)
+        anew().fit(X, Y, epochs=2, callbacks=[schedule], verbose=0)
 
 
 def test_a_loss_that_is_not_finite_ends_the_chain():
@@ -238,7 +252,7 @@ def test_a_loss_that_is_not_finite_ends_the_chain():
     ],
 )
 def test_arguments_that_stages_cannot_take_are_refused(arguments, message):
-    model = make("adam>native:lbfgs")
+    model = anew()
     before = model.get_weights()
 
     with pytest.raises(OptionError, match=message):
@@ -257,7 +271,7 @@ def test_data_that_can_be_read_once_is_refused():
     batches = iter([(X, Y)])
 
     with pytest.raises(DataError, match="x can be read once"):
-        make("adam>native:lbfgs").fit(batches, epochs=2, verbose=0)
+        anew().fit(batches, epochs=2, verbose=0)
 
 
 def test_a_saved_chain_goes_on_with_its_stages(tmp_path):
@@ -276,7 +290,7 @@ def test_a_saved_chain_goes_on_with_its_stages(tmp_path):
 
 
 def test_a_chain_that_is_done_cannot_go_on():
-    model = make("adam>native:lbfgs")
+    model = anew()
     model.fit(X, Y, epochs=2, verbose=0)
 
     with pytest.raises(UnsupportedError, match=r"the chain cannot go on.*come to its end"):
@@ -294,7 +308,7 @@ def test_scipy_s_stage_starts_afresh_when_a_chain_goes_on():
 
 
 def test_progress_tells_of_every_stage(capsys):
-    make("adam>native:lbfgs").fit(X, Y, epochs=2, verbose=2)
+    anew().fit(X, Y, epochs=2, verbose=2)
 
     told = capsys.readouterr().out
     assert "Iteration 1/4 - loss" in told
@@ -410,7 +424,7 @@ def test_a_stage_of_steps_that_diverges_ends_the_chain():
 
 def test_a_user_s_list_of_callbacks_is_left_as_it_was():
     listed = keras.callbacks.CallbackList([keras.callbacks.History()])
-    model = make("adam>native:lbfgs")
+    model = anew()
 
     history = model.fit(X, Y, epochs=2, callbacks=listed, verbose=0)
 
@@ -419,7 +433,7 @@ def test_a_user_s_list_of_callbacks_is_left_as_it_was():
 
 
 def stopped_in_the_second_stage():
-    model = make("adam>native:lbfgs")
+    model = anew()
     model.fit(X, Y, epochs=[2, 5], callbacks=[stop_at(3)], verbose=0)
     return model
 
@@ -442,7 +456,7 @@ def test_a_chain_that_must_go_on_refuses_other_data():
 
 
 def test_a_chain_that_is_done_says_that_it_begins_again():
-    model = make("adam>native:lbfgs")
+    model = anew()
     model.fit(X, Y, epochs=2, verbose=0)
 
     with pytest.warns(RestartWarning, match="begins again with its first stage"):

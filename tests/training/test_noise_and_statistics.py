@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import keras
@@ -12,6 +13,7 @@ from training.problems import FIRST_ORDER, SECOND_ORDER, data
 
 import kormos
 from kormos_core.errors import CurvatureWarning
+from kormos_core.result import Status
 
 X, Y = data()
 X_VAL, Y_VAL = data(seed=1)
@@ -29,6 +31,7 @@ def make(*body, method="l-bfgs-b", **options):
 
 
 def normalized(method="l-bfgs-b", **options):
+    keras.utils.set_random_seed(11)  # before the layers, whose initial values it sets
     return make(
         layers.Dense(3, activation="tanh", dtype="float64", name="hidden"),
         layers.BatchNormalization(dtype="float64", name="norm"),
@@ -38,12 +41,31 @@ def normalized(method="l-bfgs-b", **options):
 
 
 def dropped(method="l-bfgs-b", rate=0.5, **options):
+    keras.utils.set_random_seed(11)
     return make(
         layers.Dense(8, activation="tanh", dtype="float64", name="hidden"),
         layers.Dropout(rate, seed=4, dtype="float64", name="drop"),
         method=method,
         **options,
     )
+
+
+@functools.cache
+def made(kind):
+    model = kind()
+    return model, [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+
+
+def anew(kind):
+    """Return the one model of a kind as it was made: tracing is what costs."""
+    model, start = made(kind)
+    for variable, value in zip(model.variables, start, strict=True):
+        variable.assign(value)
+    return model
+
+
+def quiet():
+    return dropped(rate=0.0)
 
 
 def fit(model, **options):
@@ -84,21 +106,20 @@ class Moving(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("method", WITH_GRADIENT)
 def test_batch_normalization_trains_with_every_solver(method):
-    model = normalized(method)
-
-    history = fit(model)
+    history = fit(anew(normalized), method=method)
 
     losses = history.history["loss"]
     assert np.isfinite(losses).all()
     assert (np.diff(losses) <= 1e-12).all()
-    assert history.result.loss < 1.5
+    if method == "dogleg":  # no Hessian is definite along a bias that is normalized away
+        assert history.result.status is Status.LINESEARCH_FAILED
+    else:
+        assert history.result.loss < 1.5
 
 
 @pytest.mark.parametrize("method", WITH_GRADIENT)
 def test_dropout_trains_with_every_solver(method):
-    model = dropped(method)
-
-    history = fit(model)
+    history = fit(anew(dropped), method=method)
 
     losses = history.history["loss"]
     assert np.isfinite(losses).all()
@@ -109,7 +130,7 @@ def test_dropout_trains_with_every_solver(method):
 def test_moving_statistics_are_the_datas_own_at_each_validation(method):
     moving = Moving()
 
-    fit(normalized(method), validation_data=(X_VAL, Y_VAL), callbacks=[moving])
+    fit(anew(normalized), method=method, validation_data=(X_VAL, Y_VAL), callbacks=[moving])
 
     assert moving.looks == 8
 
@@ -117,14 +138,14 @@ def test_moving_statistics_are_the_datas_own_at_each_validation(method):
 def test_moving_statistics_are_the_datas_own_at_each_iterate_without_validation():
     moving = Moving()
 
-    fit(normalized(), callbacks=[moving])
+    fit(anew(normalized), callbacks=[moving])
 
     assert moving.looks == 4
 
 
 @pytest.mark.parametrize("options", [{}, {"validation_data": (X_VAL, Y_VAL)}, {"batch_size": 20}])
 def test_moving_statistics_are_the_datas_own_at_the_end(options):
-    model = normalized()
+    model = anew(normalized)
 
     fit(model, **options)
 
@@ -135,9 +156,9 @@ def test_moving_statistics_are_the_datas_own_at_the_end(options):
 
 
 def test_inference_afterwards_gives_the_training_loss():
-    model = normalized("bfgs")
+    model = anew(normalized)
 
-    history = fit(model)
+    history = fit(model, method="bfgs")
 
     prediction = np.asarray(model(X, training=False))
     # same statistics; epsilon of the normalization and all else are the same as in training
@@ -145,7 +166,7 @@ def test_inference_afterwards_gives_the_training_loss():
 
 
 def test_validation_uses_the_moving_statistics():
-    model = normalized()
+    model = anew(normalized)
     found = []
     evaluate = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: found.append(
@@ -163,7 +184,7 @@ def test_a_checkpoint_has_the_moving_statistics_of_its_weights(tmp_path):
     path = tmp_path / "best.keras"
     checkpoint = keras.callbacks.ModelCheckpoint(path, monitor="loss", save_best_only=True)
 
-    history = fit(normalized(), callbacks=[checkpoint])
+    history = fit(anew(normalized), callbacks=[checkpoint])
 
     prediction = np.asarray(keras.models.load_model(path)(X, training=False))
     best = min(history.history["loss"])
@@ -200,17 +221,17 @@ def test_inference_mode_trains_without_noise_and_leaves_the_statistics_alone():
 def test_dropout_in_inference_mode_is_off():
     with_dropout = fit(dropped(training=False)).history
 
-    without = fit(dropped(rate=0.0)).history
+    without = fit(anew(quiet)).history
 
     np.testing.assert_allclose(with_dropout["loss"], without["loss"], rtol=1e-9)
 
 
 def test_dropout_is_on_in_training_mode():
-    assert fit(dropped()).history["loss"] != fit(dropped(rate=0.0)).history["loss"]
+    assert fit(anew(dropped)).history["loss"] != fit(anew(quiet)).history["loss"]
 
 
 def test_two_fits_draw_other_noise_and_two_runs_the_same():
-    model = dropped()
+    model = anew(dropped)
     start = model.get_weights()
     one = fit(model, epochs=1).history["loss"]
     model.set_weights(start)
@@ -218,7 +239,7 @@ def test_two_fits_draw_other_noise_and_two_runs_the_same():
     other = fit(model, epochs=1).history["loss"]
 
     assert one != other
-    assert fit(dropped(), epochs=1).history["loss"] == one
+    assert fit(anew(dropped), epochs=1).history["loss"] == one
 
 
 def test_training_metrics_are_of_the_same_draw_as_the_loss():
@@ -232,7 +253,7 @@ def test_training_metrics_are_of_the_same_draw_as_the_loss():
 
 
 def test_prediction_after_dropout_is_deterministic():
-    model = dropped()
+    model = anew(dropped)
     fit(model)
 
     one, other = (np.asarray(model(X, training=False)) for _ in range(2))
@@ -240,10 +261,16 @@ def test_prediction_after_dropout_is_deterministic():
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("method", ["newton-cg", "trust-ncg", "trust-krylov"])
 @pytest.mark.parametrize(
-    "normalization", [keras.layers.BatchNormalization, keras.layers.LayerNormalization]
+    ("normalization", "method", "dtype"),
+    [  # every pair of them
+        (keras.layers.BatchNormalization, "newton-cg", "float32"),
+        (keras.layers.BatchNormalization, "trust-ncg", "float64"),
+        (keras.layers.BatchNormalization, "trust-krylov", "float32"),
+        (keras.layers.LayerNormalization, "newton-cg", "float64"),
+        (keras.layers.LayerNormalization, "trust-ncg", "float32"),
+        (keras.layers.LayerNormalization, "trust-krylov", "float64"),
+    ],
 )
 def test_a_fit_through_normalization_ends_up_with_right_products(normalization, method, dtype):
     # TensorFlow's second derivatives are wrong here, but hardly along the gradient, which
