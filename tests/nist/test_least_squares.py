@@ -10,12 +10,12 @@ import pytest
 from models import floatx
 from nist.problems import LINEAR, NONLINEAR, digits, model_of, parameters
 
-import kormos
 from kormos_core import Status
 
 if TYPE_CHECKING:
     import keras
 
+    import kormos
     from kormos_core.compare.nist import Regression
 
 # SciPy's own tolerances are for four digits: here are the least that it takes, and

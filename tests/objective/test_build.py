@@ -176,7 +176,9 @@ def closing_over(model):
     return lambda y, y_pred: ops.square(y - y_pred) + 0.0 * ops.sum(kernel) * len(model.layers)
 
 
-@pytest.mark.parametrize("kind", ["dense", "batch_normalization", "simple_rnn", "added_sum", "closure"])
+@pytest.mark.parametrize(
+    "kind", ["dense", "batch_normalization", "simple_rnn", "added_sum", "closure"]
+)
 def test_a_model_is_freed_although_its_programs_are_kept(kind):
     case = make("dense" if kind == "closure" else kind)
     if kind == "closure":

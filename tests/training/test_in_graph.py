@@ -276,9 +276,7 @@ def test_convex_models_reach_the_optimum_that_scipy_finds(name, solver, float64)
     model, start, x, y, best = convex(name)
     model.set_weights(start)
 
-    result = model.fit(
-        x, y, verbose=0, batch_size=16, method=solver, options=tight(solver)
-    ).result
+    result = model.fit(x, y, verbose=0, batch_size=16, method=solver, options=tight(solver)).result
 
     assert result.loss == pytest.approx(best, rel=OPTIMUM)
     assert result.grad_norm < 1e-7
