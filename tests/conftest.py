@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 # No test talks to the network: a tracker's telemetry thread has been seen to crash there.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+
+@pytest.fixture(scope="module")
+def little_to_collect():
+    """Set aside what is alive: where garbage is collected often, going through it takes long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def as_before():
         for backend in [backend_of(page)]
     ],
 )
-@pytest.mark.usefixtures("as_before")
+@pytest.mark.usefixtures("as_before", "little_to_collect")
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.random.seed(0)

@@ -31,6 +31,7 @@ from kormos_core.errors import (
 from kormos_core.objective import Settings, build_objective, forget_programs
 
 pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+collecting = pytest.mark.usefixtures("little_to_collect")
 
 
 def use(objective):
@@ -176,6 +177,7 @@ def closing_over(model):
     return lambda y, y_pred: ops.square(y - y_pred) + 0.0 * ops.sum(kernel) * len(model.layers)
 
 
+@collecting
 @pytest.mark.parametrize(
     "kind", ["dense", "batch_normalization", "simple_rnn", "added_sum", "closure"]
 )
@@ -196,6 +198,7 @@ def test_a_model_is_freed_although_its_programs_are_kept(kind):
     assert model() is None
 
 
+@collecting
 def test_an_objective_keeps_its_model_alive():
     objective = objective_of(make("dense"))[0]
 
@@ -204,6 +207,7 @@ def test_an_objective_keeps_its_model_alive():
     assert objective.program.model.built
 
 
+@collecting
 def test_a_program_whose_model_is_gone_says_so():
     program = objective_of(make("dense"))[0].program
 

@@ -251,11 +251,16 @@ def test_kormos_makes_the_same_iterations_with_xla(solve, name):
     plain = run(METHODS[name](), rosenbrock, START)[-1]
 
     result = solve(rosenbrock, START, name=name, jit_compile=True)
-    few = solve(rosenbrock, START, name=name, jit_compile=True, maxiter=5)
 
     assert result.status is end_of(plain)
     assert result.num_iterations == pytest.approx(int(plain["iteration"]), abs=2)
     assert result.loss == pytest.approx(float(plain["f"]), abs=1e-9)
+
+
+@pytest.mark.backends("tensorflow")
+def test_the_limit_of_iterations_is_kept_with_xla(solve):
+    few = solve(rosenbrock, START, name="trust-ncg", jit_compile=True, maxiter=5)
+
     assert (few.status, few.num_iterations) == (Status.MAX_ITER, 5)
 
 
