@@ -14,7 +14,7 @@ import tensorflow as tf
 from integrations.cases import HELD_OUT, X, Y
 from optuna_integration import KerasPruningCallback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training.problems import line
+from training.problems import line_anew
 
 STAGES = [3, 4]
 EVERYWHERE = ("loss", "mae", "val_loss", "val_mae")
@@ -22,7 +22,7 @@ SOLVER_ONLY = ("grad", "fg_evals", "hessp_evals")
 
 
 def chain():
-    return line("adam>native:lbfgs", metrics=["mae"])
+    return line_anew("adam>native:lbfgs", "mae")
 
 
 def fit(model, *callbacks):

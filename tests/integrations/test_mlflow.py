@@ -8,7 +8,7 @@ import mlflow.keras
 import numpy as np
 import pytest
 from integrations.cases import EPOCHS, HELD_OUT, OPTIONS, X, Y, few_cases, fit
-from training.problems import line, plain_line
+from training.problems import line, line_anew, plain_line
 
 import kormos
 from kormos_core.errors import UnsupportedError
@@ -67,7 +67,7 @@ def test_the_callback_logs_the_solver_and_its_options(case):
 def test_gradients_that_were_not_measured_are_logged_as_such():
     with mlflow.start_run() as run:
         callback = mlflow.keras.MlflowCallback()
-        history = line("nelder-mead").fit(X, Y, epochs=2, verbose=0, callbacks=[callback])
+        history = line_anew("nelder-mead").fit(X, Y, epochs=2, verbose=0, callbacks=[callback])
 
     logged = columns_of(run)
     assert np.isnan(list(logged["grad"].values())).all()
@@ -77,7 +77,7 @@ def test_gradients_that_were_not_measured_are_logged_as_such():
 def test_the_callback_logs_every_third_iteration_where_it_is_told_to():
     with mlflow.start_run() as run:
         callback = mlflow.keras.MlflowCallback(log_every_epoch=False, log_every_n_steps=3)
-        line().fit(X, Y, epochs=6, verbose=0, callbacks=[callback])
+        line_anew().fit(X, Y, epochs=6, verbose=0, callbacks=[callback])
 
     assert list(columns_of(run)["loss"]) == [3, 6]
 
@@ -149,7 +149,7 @@ def test_callbacks_of_the_user_are_called_once_where_autolog_is_on(autolog):
     hooks = Hooks()
 
     with mlflow.start_run():
-        line().fit(X, Y, epochs=3, verbose=0, callbacks=[hooks])
+        line_anew().fit(X, Y, epochs=3, verbose=0, callbacks=[hooks])
 
     assert hooks.called == ["train begins", 0, 1, 2, "train ends"]
 
@@ -176,7 +176,7 @@ def test_an_error_in_a_fit_is_raised_as_it_is_where_autolog_is_on(autolog):
     rate = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)
 
     with mlflow.start_run(), pytest.raises(UnsupportedError, match="learning rate"):
-        line().fit(X, Y, epochs=3, verbose=0, callbacks=[rate])
+        line_anew().fit(X, Y, epochs=3, verbose=0, callbacks=[rate])
 
 
 def test_a_fit_to_data_that_can_be_read_once_is_told_to_pass_by_autolog(autolog):

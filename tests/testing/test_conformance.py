@@ -45,11 +45,6 @@ BUILT_IN = [
     for solver in installed().solvers()
     if solver.namespace in {"native", "scipy", "tfp", "torch"}
 ]
-ELSEWHERE = {
-    solver.name
-    for solver in installed().solvers()
-    if solver.spec.backends and keras.config.backend() not in solver.spec.backends
-}
 OTHERS = [name for name in BUILT_IN if name not in WHOLE]
 HERE = BREADTH[keras.config.backend()]
 PAIRS = [
@@ -59,11 +54,7 @@ PAIRS = [
     if not check.is_heavy
     and (
         name.partition(":")[0] in HERE
-        or (
-            keras.config.backend() == "tensorflow"
-            and check.name in OF_COMPILED
-            and name not in ELSEWHERE
-        )
+        or (keras.config.backend() == "tensorflow" and check.name in OF_COMPILED)
     )
 ]
 

@@ -16,6 +16,7 @@ from training.problems import (
     data,
     flat_weights,
     line,
+    line_anew,
     line_gradient,
     line_loss,
     plain_line,
@@ -59,7 +60,7 @@ for hook in HOOKS:
 def test_callbacks_are_told_in_keras_order():
     recorder = Recorder()
 
-    fit(line(), recorder, epochs=2, validation_data=(X_VAL, Y_VAL))
+    fit(line_anew(), recorder, epochs=2, validation_data=(X_VAL, Y_VAL))
 
     iteration = [
         [
@@ -84,7 +85,7 @@ def test_callbacks_are_told_in_keras_order():
 
 def test_keras_itself_tells_callbacks_in_the_same_order():
     ours, theirs = Recorder(), Recorder()
-    fit(line(), ours, epochs=3, validation_data=(X_VAL, Y_VAL))
+    fit(line_anew(), ours, epochs=3, validation_data=(X_VAL, Y_VAL))
 
     fit(plain_line(), theirs, epochs=3, validation_data=(X_VAL, Y_VAL), batch_size=len(X))
 
@@ -95,7 +96,7 @@ def test_keras_itself_tells_callbacks_in_the_same_order():
 def test_every_iteration_begins_once_and_ends_once_in_order(method):
     watch = Watch()
 
-    history = fit(line(method), watch, epochs=5)
+    history = fit(line_anew(method), watch, epochs=5)
 
     num = history.result.num_iterations
     expected = [(edge, epoch) for epoch in range(num) for edge in ("begin", "end")]
@@ -109,7 +110,7 @@ def test_every_iteration_begins_once_and_ends_once_in_order(method):
 def test_history_has_one_true_row_for_each_iteration(method):
     watch = Watch()
 
-    columns = fit(line(method), watch, epochs=4).history
+    columns = fit(line_anew(method), watch, epochs=4).history
 
     for row, weights in enumerate(watch.weights):
         # float64 sums of 20 terms in another order
@@ -123,7 +124,7 @@ def test_history_has_one_true_row_for_each_iteration(method):
 def test_the_gradient_column_is_the_norm_of_the_gradient(method):
     watch = Watch()
 
-    columns = fit(line(method), watch, epochs=3).history
+    columns = fit(line_anew(method), watch, epochs=3).history
 
     norms = [np.linalg.norm(line_gradient(X, Y, weights)) for weights in watch.weights]
     # a gradient that cancels to 1e-15 keeps no relative digits
@@ -132,7 +133,7 @@ def test_the_gradient_column_is_the_norm_of_the_gradient(method):
 
 @pytest.mark.parametrize("method", GRADIENT_FREE)
 def test_methods_without_gradients_measure_one_at_the_end_only(method):
-    model = line(method)
+    model = line_anew(method)
 
     history = fit(model, epochs=3)
 
@@ -142,7 +143,7 @@ def test_methods_without_gradients_measure_one_at_the_end_only(method):
 
 
 def test_result_counts_what_the_history_counts():
-    history = fit(line("newton-cg"))
+    history = fit(line_anew("newton-cg"))
 
     assert history.result.fg_evals >= history.history["fg_evals"][-1] > 0
     assert history.result.hessp_evals >= history.history["hessp_evals"][-1] > 0
@@ -166,7 +167,7 @@ def test_lambda_callbacks_see_the_logs_of_each_iteration():
     )
 
     columns = fit(
-        line(metrics=["mae"]), callback, validation_data=(X_VAL, Y_VAL), epochs=3
+        line_anew("l-bfgs-b", "mae"), callback, validation_data=(X_VAL, Y_VAL), epochs=3
     ).history
 
     assert seen == list(zip(range(3), columns["loss"], columns["val_mae"], strict=True))
@@ -177,7 +178,7 @@ def test_what_a_callback_adds_to_the_logs_is_in_the_history():
         def on_epoch_end(self, epoch, logs=None):
             logs["lap"] = 10 * epoch
 
-    columns = fit(line(), Lap(), epochs=3).history
+    columns = fit(line_anew(), Lap(), epochs=3).history
 
     assert columns["lap"] == [0, 10, 20]
 
@@ -190,7 +191,7 @@ def test_model_checkpoint_keeps_the_best_iterate(tmp_path, suffix):
     )
     watch = Watch()
 
-    columns = fit(line(), checkpoint, watch, validation_data=(X_VAL, Y_VAL)).history
+    columns = fit(line_anew(), checkpoint, watch, validation_data=(X_VAL, Y_VAL)).history
 
     if suffix == ".keras":
         restored = keras.models.load_model(path)
@@ -204,7 +205,7 @@ def test_model_checkpoint_keeps_the_best_iterate(tmp_path, suffix):
 def test_model_checkpoint_saves_every_iterate_by_its_number(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch:02d}-{loss:.3f}.keras")
 
-    columns = fit(line(), checkpoint, epochs=3).history
+    columns = fit(line_anew(), checkpoint, epochs=3).history
 
     names = [f"{row:02d}-{loss:.3f}.keras" for row, loss in enumerate(columns["loss"], start=1)]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -212,7 +213,7 @@ def test_model_checkpoint_saves_every_iterate_by_its_number(tmp_path):
 
 def test_a_loaded_checkpoint_trains_on(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "last.keras")
-    columns = fit(line("bfgs"), checkpoint, epochs=2).history
+    columns = fit(line_anew("bfgs"), checkpoint, epochs=2).history
 
     model = keras.models.load_model(tmp_path / "last.keras")
     history = fit(model)
@@ -225,7 +226,7 @@ def test_csv_logger_writes_the_history(tmp_path):
     path = tmp_path / "log.csv"
 
     columns = fit(
-        line("trust-ncg", metrics=["mae"]),
+        line_anew("trust-ncg", "mae"),
         keras.callbacks.CSVLogger(path),
         validation_data=(X_VAL, Y_VAL),
         epochs=3,
@@ -241,14 +242,14 @@ def test_csv_logger_writes_the_history(tmp_path):
 def test_backup_and_restore_leaves_nothing_behind(tmp_path):
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
 
-    history = fit(line(), backup, epochs=3)
+    history = fit(line_anew(), backup, epochs=3)
 
     assert history.result.num_iterations == 3
     assert not (tmp_path / "backup").exists()
 
 
 def test_terminate_on_nan_lets_a_good_fit_pass():
-    history = fit(line(), keras.callbacks.TerminateOnNaN())
+    history = fit(line_anew(), keras.callbacks.TerminateOnNaN())
 
     assert history.result.converged
 
@@ -262,7 +263,7 @@ def test_early_stopping_on_validation_stops_when_it_rises():
 
     stopper = keras.callbacks.EarlyStopping(monitor="val_loss", patience=2)
 
-    history = fit(line("cg"), Held(), stopper, validation_data=(X_VAL, Y_VAL))
+    history = fit(line_anew("cg"), Held(), stopper, validation_data=(X_VAL, Y_VAL))
 
     assert history.history["val_loss"] == [5.0, 4.0, 4.5, 4.6]
     assert history.result.status is kormos.Status.STOPPED_BY_CALLBACK
@@ -275,7 +276,7 @@ def test_callbacks_see_the_model_at_each_accepted_iterate():
         def on_epoch_end(self, epoch, logs=None):
             seen.append((logs["loss"], self.model.evaluate(X, Y, verbose=0)))
 
-    fit(line(), Evaluates(), epochs=4)
+    fit(line_anew(), Evaluates(), epochs=4)
 
     # Keras evaluates on float32 copies of the data
     assert [one for one, _ in seen] == pytest.approx([other for _, other in seen], rel=1e-6)
@@ -284,7 +285,7 @@ def test_callbacks_see_the_model_at_each_accepted_iterate():
 def test_a_single_callback_needs_no_list():
     watch = Watch()
 
-    line().fit(X, Y, verbose=0, epochs=2, callbacks=watch)
+    line_anew().fit(X, Y, verbose=0, epochs=2, callbacks=watch)
 
     assert len(watch.logs) == 2
 
@@ -292,7 +293,7 @@ def test_a_single_callback_needs_no_list():
 @pytest.mark.parametrize("add_history", [True, False])
 def test_a_callback_list_is_taken_as_it_is(add_history):
     watch = Watch()
-    model = line()
+    model = line_anew()
     told = keras.callbacks.CallbackList([watch], add_history=add_history, model=model, epochs=2)
 
     history = model.fit(X, Y, verbose=0, epochs=2, callbacks=told)
@@ -303,14 +304,14 @@ def test_a_callback_list_is_taken_as_it_is(add_history):
 def test_callbacks_are_told_the_parameters_of_the_fit():
     watch = Watch()
 
-    fit(line(), watch, epochs=4)
+    fit(line_anew(), watch, epochs=4)
 
     assert watch.params["epochs"] == 4
     assert watch.params["steps"] == 1
 
 
 def test_history_is_kept_on_the_model():
-    model = line()
+    model = line_anew()
 
     history = fit(model, epochs=2)
 
@@ -320,7 +321,7 @@ def test_history_is_kept_on_the_model():
 def test_tensorboard_counts_the_products_of_a_newton_method(tmp_path):
     board = keras.callbacks.TensorBoard(tmp_path)
 
-    columns = fit(line("trust-ncg"), board, epochs=3).history
+    columns = fit(line_anew("trust-ncg"), board, epochs=3).history
 
     events = EventAccumulator(str(tmp_path / "train"), size_guidance={"tensors": 0}).Reload()
     for name in ("loss", "grad", "fg_evals", "hessp_evals"):

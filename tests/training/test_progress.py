@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from training.problems import METHODS, data, line
+from training.problems import METHODS, data, line, line_anew
 
 from kormos_core.errors import UnsupportedError
 from kormos_core.training import IterationProgress
@@ -21,13 +21,15 @@ def fit(model, **options):
 
 
 def test_verbose_0_is_silent(capsys):
-    fit(line(), verbose=0, epochs=3)
+    fit(line_anew(), verbose=0, epochs=3)
 
     assert capsys.readouterr().out == ""
 
 
 def test_verbose_2_tells_each_iteration_in_a_line(capsys):
-    columns = fit(line(metrics=["mae"]), verbose=2, epochs=3, validation_data=(X, Y)).history
+    columns = fit(
+        line_anew("l-bfgs-b", "mae"), verbose=2, epochs=3, validation_data=(X, Y)
+    ).history
 
     lines = capsys.readouterr().out.splitlines()
     for row, text in enumerate(lines[:3]):
@@ -41,7 +43,7 @@ def test_verbose_2_tells_each_iteration_in_a_line(capsys):
 
 
 def test_without_a_limit_none_is_shown(capsys):
-    fit(line(), verbose=2)
+    fit(line_anew(), verbose=2)
 
     assert capsys.readouterr().out.startswith("Iteration 1 - loss: ")
 
@@ -55,7 +57,7 @@ def test_numbers_start_from_initial_epoch(capsys):
 
 @pytest.mark.parametrize("verbose", [1, "auto"])
 def test_verbose_1_keeps_one_line_up_to_the_last_iteration(capsys, verbose):
-    columns = fit(line(), verbose=verbose, epochs=3).history
+    columns = fit(line_anew(), verbose=verbose, epochs=3).history
 
     shown = capsys.readouterr().out
     assert "3/3" in shown
@@ -68,7 +70,7 @@ def test_verbose_1_keeps_one_line_up_to_the_last_iteration(capsys, verbose):
 
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_the_last_line_tells_why_the_solve_stopped(capsys, verbose):
-    history = fit(line("newton-cg"), verbose=verbose)
+    history = fit(line_anew("newton-cg"), verbose=verbose)
 
     last = capsys.readouterr().out.splitlines()[-1]
     result = history.result
@@ -81,7 +83,7 @@ def test_the_last_line_tells_why_the_solve_stopped(capsys, verbose):
 @pytest.mark.parametrize("verbose", [1, 2])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_watched(capsys, method, verbose):
-    fit(line(method), verbose=verbose, epochs=2)
+    fit(line_anew(method), verbose=verbose, epochs=2)
 
     assert f"scipy:{method}: " in capsys.readouterr().out.splitlines()[-1]
 
@@ -89,13 +91,13 @@ def test_every_method_can_be_watched(capsys, method, verbose):
 @pytest.mark.parametrize("verbose", ["loud", 3, -1, 1.5, None])
 def test_another_verbosity_is_refused(verbose):
     with pytest.raises(UnsupportedError, match=r"verbose is not usable: .*Allowed are 'auto', 0"):
-        fit(line(), verbose=verbose)
+        fit(line_anew(), verbose=verbose)
 
 
 def test_true_and_false_are_one_and_zero(capsys):
-    fit(line(), verbose=False, epochs=1)
+    fit(line_anew(), verbose=False, epochs=1)
     silent = capsys.readouterr().out
-    fit(line(), verbose=True, epochs=1)
+    fit(line_anew(), verbose=True, epochs=1)
 
     assert silent == ""
     assert "1/1" in capsys.readouterr().out
@@ -119,7 +121,7 @@ def test_a_solve_without_iterations_shows_only_its_reason(capsys):
     spoiled = np.full_like(X, np.nan)
 
     with pytest.warns(RuntimeWarning, match="the input has 40 NaN"):
-        line().fit(spoiled, Y, verbose=1)
+        line_anew().fit(spoiled, Y, verbose=1)
 
     (only,) = capsys.readouterr().out.splitlines()
     assert only.startswith("scipy:l-bfgs-b: NONFINITE after 0 iterations")

@@ -8,7 +8,16 @@ import threading
 import keras
 import numpy as np
 import pytest
-from training.problems import METHODS, Watch, data, flat_weights, line, line_loss, stop_training
+from training.problems import (
+    METHODS,
+    Watch,
+    data,
+    flat_weights,
+    line,
+    line_anew,
+    line_loss,
+    stop_training,
+)
 
 from kormos import Status
 from kormos_core.errors import UnsupportedError
@@ -48,7 +57,7 @@ def signal_handler():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_stop_training_ends_the_solve_in_the_same_iteration(method):
-    model, watch = line(method), Watch(stop_training)
+    model, watch = line_anew(method), Watch(stop_training)
 
     history = fit(model, watch)
 
@@ -62,7 +71,7 @@ def test_stop_training_ends_the_solve_in_the_same_iteration(method):
 def test_early_stopping_ends_the_solve(method):
     # no improvement is ever large enough: patience of 1 counts from the first iterate
     stopper = keras.callbacks.EarlyStopping(monitor="loss", min_delta=1e9, patience=1)
-    model, watch = line(method), Watch()
+    model, watch = line_anew(method), Watch()
 
     history = fit(model, stopper, watch)
 
@@ -73,7 +82,7 @@ def test_early_stopping_ends_the_solve(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_control_c_in_a_callback_ends_the_solve_in_the_same_iteration(method):
-    model, watch = line(method), Watch(interrupt)
+    model, watch = line_anew(method), Watch(interrupt)
 
     history = fit(model, watch)
 
@@ -84,7 +93,7 @@ def test_control_c_in_a_callback_ends_the_solve_in_the_same_iteration(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_control_c_between_iterations_ends_the_solve_before_the_next(method):
-    model, watch = line(method), Watch(interrupt, at="begin")
+    model, watch = line_anew(method), Watch(interrupt, at="begin")
 
     history = fit(model, watch)
 
@@ -95,7 +104,7 @@ def test_control_c_between_iterations_ends_the_solve_before_the_next(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_second_control_c_really_stops_at_the_best_point(method):
-    model, watch = line(method), Watch(interrupt_twice)
+    model, watch = line_anew(method), Watch(interrupt_twice)
 
     with pytest.raises(KeyboardInterrupt, match="interrupted twice"):
         fit(model, watch)
@@ -106,7 +115,7 @@ def test_a_second_control_c_really_stops_at_the_best_point(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_callback_that_raises_is_passed_on_with_the_model_at_the_best_point(method):
-    model, watch = line(method), Watch(fail)
+    model, watch = line_anew(method), Watch(fail)
 
     with pytest.raises(ZeroDivisionError, match="the callback's own"):
         fit(model, watch)
@@ -117,7 +126,7 @@ def test_a_callback_that_raises_is_passed_on_with_the_model_at_the_best_point(me
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_callback_that_raises_between_iterations_leaves_the_best_point(method):
-    model, watch = line(method), Watch(fail, at="begin")
+    model, watch = line_anew(method), Watch(fail, at="begin")
 
     with pytest.raises(ZeroDivisionError, match="the callback's own"):
         fit(model, watch)
@@ -128,7 +137,7 @@ def test_a_callback_that_raises_between_iterations_leaves_the_best_point(method)
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_iteration_limit_is_kept(method):
-    model, watch = line(method), Watch()
+    model, watch = line_anew(method), Watch()
 
     history = fit(model, watch, epochs=2)
 
@@ -139,7 +148,7 @@ def test_the_iteration_limit_is_kept(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_control_c_before_the_first_iterate_leaves_the_start(method):
-    model, watch = line(method), Watch(interrupt, epoch=0, at="begin")
+    model, watch = line_anew(method), Watch(interrupt, epoch=0, at="begin")
     start = flat_weights(model)
 
     history = fit(model, watch)
@@ -183,7 +192,7 @@ def test_early_stopping_keeps_the_weights_that_it_restores():
     stopper = keras.callbacks.EarlyStopping(
         monitor="score", mode="min", patience=2, restore_best_weights=True
     )
-    model = line("cg")
+    model = line_anew("cg")
 
     history = fit(model, Score(), watch, stopper)
 
@@ -199,7 +208,7 @@ def test_a_callback_that_restores_weights_as_it_stops_has_the_last_word():
         watch.model.set_weights([chosen[:2, None], chosen[2:]])
         watch.model.stop_training = True
 
-    model = line()
+    model = line_anew()
 
     history = fit(model, Watch(restore))
 
@@ -212,7 +221,7 @@ def test_a_callback_that_changes_weights_and_goes_on_is_refused(method):
     def disturb(watch):
         watch.model.set_weights([np.zeros((2, 1)), np.zeros(1)])
 
-    model, watch = line(method), Watch(disturb)
+    model, watch = line_anew(method), Watch(disturb)
 
     with pytest.raises(UnsupportedError, match="changed the weights after iteration 2"):
         fit(model, watch)
@@ -222,7 +231,7 @@ def test_a_callback_that_changes_weights_and_goes_on_is_refused(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_history_of_a_stopped_fit_is_intact(method):
-    model, watch = line(method, metrics=["mae"]), Watch(stop_training, epoch=0)
+    model, watch = line_anew(method, "mae"), Watch(stop_training, epoch=0)
 
     history = fit(model, watch, validation_data=(X, Y)).history
 
@@ -231,7 +240,7 @@ def test_the_history_of_a_stopped_fit_is_intact(method):
 
 
 def test_a_fit_after_a_stop_is_not_stopped():
-    model = line()
+    model = line_anew()
     fit(model, Watch(stop_training))
 
     history = fit(model)
@@ -241,7 +250,7 @@ def test_a_fit_after_a_stop_is_not_stopped():
 
 
 def test_a_fit_after_an_interrupt_goes_on_from_its_best_point():
-    model = line("bfgs")
+    model = line_anew("bfgs")
     watch = Watch(interrupt)
     fit(model, watch)
 
@@ -257,7 +266,7 @@ def test_a_request_while_validating_is_obeyed(act):
         def on_test_end(self, logs=None):
             act(self)
 
-    model = line()
+    model = line_anew()
 
     history = fit(model, InTest(), validation_data=(X, Y))
 
@@ -266,7 +275,7 @@ def test_a_request_while_validating_is_obeyed(act):
 
 
 def test_fit_works_in_another_thread():
-    model, results = line(), []
+    model, results = line_anew(), []
 
     def work():
         results.append(fit(model, Watch()).result)
@@ -279,7 +288,7 @@ def test_fit_works_in_another_thread():
 
 
 def test_a_stop_is_obeyed_in_another_thread():
-    model, results = line(), []
+    model, results = line_anew(), []
     thread = threading.Thread(target=lambda: results.append(fit(model, Watch(stop_training))))
     thread.start()
     thread.join()
@@ -291,7 +300,7 @@ def test_a_handler_of_the_user_gets_the_next_control_c():
     caught = []
     before = signal.signal(signal.SIGINT, lambda *_: caught.append(True))
     try:
-        fit(line(), Watch(interrupt))
+        fit(line_anew(), Watch(interrupt))
         signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
