@@ -69,7 +69,7 @@ class Setting:
     @property
     def fits(self) -> tuple[str, ...]:
         """The fits to measure; where nothing is compiled, also such that are, as one may ask."""
-        return FITS + tuple(name + JIT for name in FITS if self.peers.MAY_COMPILE)
+        return FITS + tuple(name + JIT for name in FITS if self.peers.COMPILES_ON_REQUEST)
 
     def bare_seconds(self, calls: int) -> float:
         """Seconds of one bare loss and gradient on the device."""

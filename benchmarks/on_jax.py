@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from cases import Case
 
-__all__ = ["MAY_COMPILE", "array", "bare", "by_hand", "rivals", "tensor", "wait"]
+__all__ = ["COMPILES_ON_REQUEST", "array", "bare", "by_hand", "rivals", "tensor", "wait"]
 
-MAY_COMPILE = False  # whether nothing is compiled unless it is asked for
+COMPILES_ON_REQUEST = False  # whether nothing is compiled unless it is asked for
 
 
 def tensor(point: np.ndarray) -> Any:

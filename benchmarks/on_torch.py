@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from cases import Case
 
-__all__ = ["MAY_COMPILE", "array", "bare", "by_hand", "rivals", "tensor", "wait"]
+__all__ = ["COMPILES_ON_REQUEST", "array", "bare", "by_hand", "rivals", "tensor", "wait"]
 
-MAY_COMPILE = True  # whether nothing is compiled unless it is asked for
+COMPILES_ON_REQUEST = True  # whether nothing is compiled unless it is asked for
 
 
 def tensor(point: np.ndarray) -> Any:

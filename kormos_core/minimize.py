@@ -23,7 +23,7 @@ from kormos_core.objective import (
     name_unbounded,
     runs_uncompiled,
 )
-from kormos_core.objective.function import allowed
+from kormos_core.objective.function import allowed_function
 from kormos_core.optimizer import get
 from kormos_core.request import as_constraints, check_jit, overridden
 from kormos_core.training import (
@@ -268,7 +268,7 @@ def _probe(
     except Exception as error:
         message = (
             f"the function cannot be traced: {type(error).__name__}: {reason_of(error)}. "
-            f"{allowed('residuals' if squares else 'a scalar tensor')}. Write it so."
+            f"{allowed_function('residuals' if squares else 'a scalar tensor')}. Write it so."
         )
         raise UnsupportedError(message) from error
     shapes = [tuple(part.shape) for part in parts]

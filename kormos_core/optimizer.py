@@ -208,8 +208,8 @@ class BatchOptimizer(keras.optimizers.Optimizer):
         )
         if keras.config.backend() == "jax":
             message += (
-                " On JAX Keras has taken the variables of the model by now, and an error leaves "
-                "them empty: make or load the model anew."
+                " Within keras.Model.fit on JAX Keras has taken the model's variables by now, and "
+                "an error leaves them empty: make or load the model anew."
             )
         raise UnsupportedError(message)
 

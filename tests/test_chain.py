@@ -10,8 +10,6 @@ import scipy.optimize
 import kormos
 from kormos_core.errors import OptionError, UnknownSolverError, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
-
 
 @pytest.mark.parametrize(
     ("stages", "names"),

@@ -429,6 +429,33 @@ def test_what_torch_cannot_differentiate_of_numpy_is_told_with_the_cure(solver):
         kormos.minimize(distance, [0.0, 0.0], solver=solver)
 
 
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("solver", ["scipy:least-squares-trf", "native:gauss-newton"])
+def test_the_same_is_told_of_residuals(solver):
+    constants = np.array([1.0, 2.0])
+
+    with pytest.raises(UnsupportedError, match=r"residuals of .*keras\.ops\.convert_to_tensor"):
+        kormos.least_squares(lambda x: x - constants, [0.0, 0.0], solver=solver)
+
+
+class OwnError(Exception):
+    """What only its user knows."""
+
+
+@pytest.mark.backends("torch")  # a function that is compiled has run once by then
+@pytest.mark.parametrize("solver", ["bfgs", "native:lbfgs"])
+def test_an_error_of_the_users_own_comes_out_as_it_is(solver):
+    calls = iter(range(5))
+
+    def distance(x):
+        if next(calls, None) is None:
+            raise OwnError
+        return keras.ops.sum(keras.ops.cosh(x))
+
+    with pytest.raises(OwnError):
+        kormos.minimize(distance, [1.0, 2.0], solver=solver)
+
+
 @pytest.mark.parametrize("function", [lambda x: x, lambda x: keras.ops.cast(x[0], "int32")])
 def test_a_function_that_gives_no_single_float_is_refused(function):
     with pytest.raises(UnsupportedError, match="the function gives"):

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["compile_hvp", "compile_map", "compile_value", "compile_value_and_grad"]
 
 
-def compile_value(loss: BatchFunction, **how: bool) -> Callable[[NDArray[np.float64], Any], float]:
+def compile_value(
+    loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
+) -> Callable[[NDArray[np.float64], Any], float]:
     """Compile the loss of a batch.
 
     Parameters
     ----------
     loss : callable
         Takes ``x`` and a structure of tensors; gives a scalar.
-    **how : bool
-        ``jit``, ``eager`` and perhaps ``keep_float64`` of `Backend.compile`.
+    jit, eager, keep_float64 : bool
+        As for `Backend.compile`.
 
     Returns
     -------
@@ -36,12 +38,12 @@ def compile_value(loss: BatchFunction, **how: bool) -> Callable[[NDArray[np.floa
         The function of an array and a structure of tensors.
     """
     backend = current_backend()
-    compiled = backend.compile(loss, **how, relax=True)
+    compiled = backend.compile(loss, jit=jit, eager=eager, keep_float64=keep_float64, relax=True)
     return lambda x, batch: float(compiled(backend.to_device(x), batch))
 
 
 def compile_value_and_grad(
-    loss: BatchFunction, **how: bool
+    loss: BatchFunction, *, jit: bool, eager: bool, keep_float64: bool = False
 ) -> Callable[[NDArray[np.float64], Any], tuple[float, NDArray[np.float64]]]:
     """Compile the loss of a batch and its gradient.
 
@@ -49,8 +51,8 @@ def compile_value_and_grad(
     ----------
     loss : callable
         Takes ``x`` and a structure of tensors; gives a scalar.
-    **how : bool
-        As for `compile_value`.
+    jit, eager, keep_float64 : bool
+        As for `Backend.compile`.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def compile_value_and_grad(
     def both(x: Any, batch: Any) -> tuple[Any, Any]:
         return backend.value_and_grad(lambda z: loss(z, batch), x)
 
-    compiled = backend.compile(both, **how, relax=True)
+    compiled = backend.compile(both, jit=jit, eager=eager, keep_float64=keep_float64, relax=True)
 
     def value_and_grad(x: NDArray[np.float64], batch: Any) -> tuple[float, NDArray[np.float64]]:
         f, g = compiled(backend.to_device(x), batch)
@@ -72,7 +74,11 @@ def compile_value_and_grad(
 
 
 def compile_hvp(
-    linearize: Callable[[Any, Any], Product], **how: bool
+    linearize: Callable[[Any, Any], Product],
+    *,
+    jit: bool,
+    eager: bool,
+    keep_float64: bool = False,
 ) -> Callable[[NDArray[np.float64], NDArray[np.float64], Any], NDArray[np.float64]]:
     """Compile Hessian products.
 
@@ -80,8 +86,8 @@ def compile_hvp(
     ----------
     linearize : callable
         Makes the product, a function of ``v``, of ``x`` and a structure of tensors.
-    **how : bool
-        As for `compile_value`.
+    jit, eager, keep_float64 : bool
+        As for `Backend.compile`.
 
     Returns
     -------
@@ -89,7 +95,13 @@ def compile_hvp(
         Gives ``hv`` for ``x``, ``v`` and a structure of tensors.
     """
     backend = current_backend()
-    compiled = backend.compile(lambda x, v, batch: linearize(x, batch)(v), **how, relax=True)
+    compiled = backend.compile(
+        lambda x, v, batch: linearize(x, batch)(v),
+        jit=jit,
+        eager=eager,
+        keep_float64=keep_float64,
+        relax=True,
+    )
 
     def hvp(x: NDArray[np.float64], v: NDArray[np.float64], batch: Any) -> NDArray[np.float64]:
         return backend.to_host(compiled(backend.to_device(x), backend.to_device(v), batch))
@@ -98,7 +110,11 @@ def compile_hvp(
 
 
 def compile_map(
-    function: Callable[[Any, Any], Any], **how: bool
+    function: Callable[[Any, Any], Any],
+    *,
+    jit: bool,
+    eager: bool,
+    keep_float64: bool = False,
 ) -> Callable[[NDArray[np.float64], Any], Any]:
     """Compile any function of parameters and a batch.
 
@@ -106,8 +122,8 @@ def compile_map(
     ----------
     function : callable
         Takes ``x`` and a structure of tensors; gives such a structure.
-    **how : bool
-        As for `compile_value`. It is compiled for each size of a batch: Keras weights the
+    jit, eager, keep_float64 : bool
+        As for `Backend.compile`. It is compiled for each size of a batch: Keras weights the
         metric of each output's loss by that.
 
     Returns
@@ -116,5 +132,5 @@ def compile_map(
         The function of an array and a structure of tensors.
     """
     backend = current_backend()
-    compiled = backend.compile(function, **how)
+    compiled = backend.compile(function, jit=jit, eager=eager, keep_float64=keep_float64)
     return lambda x, batch: compiled(backend.to_device(x), batch)

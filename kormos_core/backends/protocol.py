@@ -146,8 +146,8 @@ class Backend(Protocol):
             Whether what Keras rounds to float32 on the way is to be computed in float64, where
             the backend can tell.
         uses_keras : bool
-            Whether `function` calls `keras.ops`, and not `ops` alone, or enters
-            `computing_in` before it does.
+            False says that `function` calls `ops` alone, or enters `computing_in` before it
+            calls `keras.ops`.
         relax : bool
             Whether one trace may serve batches of several lengths, where there is a choice.
 

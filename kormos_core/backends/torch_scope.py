@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["computing_in", "left"]
+__all__ = ["cholesky", "computing_in", "left"]
 
 
 _CHOLESKY: Final = torch.linalg.cholesky
@@ -40,14 +40,32 @@ class _AsElsewhere(TorchFunctionMode):
         del types
         # This is in the way of every call; most need nothing, and pass by a few comparisons.
         if func is _CHOLESKY:
-            factor, failed = torch.linalg.cholesky_ex(*args, **(kwargs or {}))
-            return torch.where((failed == 0)[..., None, None], factor, torch.nan)
+            return cholesky(*args, **(kwargs or {}))
         rounds = args[1:] == _FLOAT32 if func is _TO else _made_float32(kwargs)
         if rounds and self.wide and args and _is_wide(args[0]) and not _asked_for():
             if func is _TO:
                 return args[0]
             kwargs = {**kwargs, "dtype": torch.float64}
         return func(*args, **kwargs) if kwargs else func(*args)
+
+
+def cholesky(matrices: Any, **options: Any) -> Any:
+    """Return Cholesky factors, of NaN where a matrix is not positive definite.
+
+    Parameters
+    ----------
+    matrices : tensor, shape (..., n, n)
+        The matrices.
+    **options
+        Those of `torch.linalg.cholesky_ex`.
+
+    Returns
+    -------
+    tensor, shape (..., n, n)
+        The factors.
+    """
+    factors, failed = torch.linalg.cholesky_ex(matrices, **options)
+    return torch.where((failed == 0)[..., None, None], factors, torch.nan)
 
 
 def _made_float32(kwargs: Any) -> bool:

@@ -11,7 +11,7 @@ from kormos_core.loop.method import (
     code_of,
     status_of,
 )
-from kormos_core.loop.ops import ops
+from kormos_core.loop.operations import ops
 from kormos_core.run.chunk import Chunk, LoopHost, Point
 
 __all__ = [

@@ -20,7 +20,7 @@ import numpy as np
 from kormos_core.errors import UnsupportedError
 from kormos_core.loop.memory import check_state, pack, unpack
 from kormos_core.loop.method import RUNNING, status_of
-from kormos_core.loop.ops import ops
+from kormos_core.loop.operations import ops
 from kormos_core.result import Result, Status
 from kormos_core.run.chunk import Chunk, LoopHost, Point
 
@@ -231,15 +231,25 @@ def _loop(method: LoopMethod) -> Callable[..., Any]:
 
 
 def _in_dtypes_of(old: State, new: State) -> State:
-    """Cast integers back: what Keras makes of a Python one depends on `floatx`."""
+    """Cast numbers and integers back: what Keras makes of them depends on `floatx`."""
 
-    def cast(value: Any, wanted: Any) -> Any:
-        if value.dtype == wanted:
+    def cast(name: str, value: Any, wanted: Any) -> Any:
+        given = getattr(value, "dtype", None)
+        if given == wanted:
             return value
-        name = keras.backend.standardize_dtype(wanted)
-        return ops.cast(value, name) if "int" in name else value
+        dtype = keras.backend.standardize_dtype(wanted)
+        if given is None or "int" in dtype:
+            return ops.cast(value, dtype)
+        if keras.backend.standardize_dtype(given) != dtype:
+            message = (
+                f"the state's {name!r} was {dtype}, and after an iteration it is "
+                f"{keras.backend.standardize_dtype(given)}. Allowed is the dtype that init "
+                "gave. Cast it in advance."
+            )
+            raise UnsupportedError(message)
+        return value
 
-    return {name: cast(value, old[name].dtype) for name, value in new.items()}
+    return {name: cast(name, value, old[name].dtype) for name, value in new.items()}
 
 
 def _row(at: Any, box: tuple[Any, ...]) -> Any:

@@ -168,7 +168,8 @@ class LoopMethod(Protocol):
 
     A method may have a further attribute, ``uses_keras``, a bool. False says that it is written
     in `kormos_core.loop.ops` alone and calls no other function of Keras; nothing then keeps
-    Keras from rounding its float64 tensors on torch, which has a price for every call.
+    Keras from rounding its float64 tensors on torch, which has a price for every call. Said
+    of a method that calls others, it costs their results half of the digits there.
     """
 
     def init(self, x0: NDArray[np.float64], bounds: Bounds | None, /) -> dict[str, Any]:

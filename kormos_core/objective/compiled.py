@@ -104,10 +104,16 @@ def _on_data(function: Callable[..., Any], graph: Graph) -> Callable[..., Any]:
 
 
 def _with_fallback(
-    function: Callable[..., Any], *, jit: bool | None, eager: bool, **how: bool
+    function: Callable[..., Any],
+    *,
+    jit: bool | None,
+    eager: bool,
+    keep_float64: bool,
+    uses_keras: bool,
 ) -> Callable[..., Any]:
     """Compile by XLA where that is possible, or say that it is not."""
     backend = current_backend()
+    how = {"keep_float64": keep_float64, "uses_keras": uses_keras}
     plain = backend.compile(function, jit=False, eager=eager, **how)
     if jit is False:
         return plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import keras
 
@@ -10,16 +10,17 @@ from kormos_core.backends import current_backend
 from kormos_core.data import reason_of
 from kormos_core.errors import KormosError, UnsupportedError
 from kormos_core.objective.precision import float_dtype
+from kormos_core.objective.sweep import Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kormos_core.objective.layout import Layout
 
-__all__ = ["Owner", "guarded", "is_foreign", "refuse_assignments", "unusable"]
+__all__ = ["Owner", "guarded", "is_foreign", "is_out_of_memory", "refuse_assignments", "unusable"]
 
 _T = TypeVar("_T")
-_OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
+_OUT_OF_MEMORY: Final = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
 
 
 def unusable(model: keras.Model, arrays: Any, error: Exception) -> UnsupportedError:
@@ -91,7 +92,7 @@ def guarded(function: Callable[[Any, Any], _T], owner: Owner) -> Callable[[Any, 
     Parameters
     ----------
     function : callable
-        Takes the parameters and a batch, or a tuple that begins with one.
+        Takes the parameters and a batch, or a tuple with one; a function's batch is None.
     owner : Owner
         Whose function it is.
 
@@ -109,8 +110,9 @@ def guarded(function: Callable[[Any, Any], _T], owner: Owner) -> Callable[[Any, 
         except Exception as error:
             if not is_foreign(error, eager=owner.eager):
                 raise
-            inputs = batch[0] if type(batch) is tuple else batch
-            raise owner.unusable(error, None if inputs is None else inputs.arrays) from error
+            parts = batch if type(batch) is tuple else (batch,)
+            arrays = [part.arrays for part in parts if isinstance(part, Inputs)]
+            raise owner.unusable(error, *arrays) from error
 
     return call
 
@@ -130,7 +132,17 @@ def is_foreign(error: Exception, *, eager: bool) -> bool:
     bool
         Whether it does.
     """
-    return not eager or type(error).__module__.partition(".")[0] == current_backend().name
+    backend = current_backend()
+    source = type(error).__module__.partition(".")[0]
+    if eager:
+        return source == backend.name
+    # what is not traced raises a user's own errors as they are, and torch's are built in
+    return backend.compiles_loops or source in {"builtins", "keras", backend.name}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an `error`, of whatever backend, says that the memory is too small."""
+    return type(error).__name__ in _OUT_OF_MEMORY
 
 
 def _shapes(arrays: Any) -> str:
@@ -147,7 +159,7 @@ def _dtype(leaf: Any) -> str:
 
 
 def _cure(model: keras.Model, error: Exception) -> str:
-    if type(error).__name__ in _OUT_OF_MEMORY:
+    if is_out_of_memory(error):
         return "The memory does not hold one sweep of this size. Pass a smaller batch_size."
     losses = {own.dtype for own in keras.tree.flatten(model.loss) if hasattr(own, "dtype")}
     if float_dtype(model) == "float64" and losses - {"float64"}:

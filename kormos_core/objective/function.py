@@ -22,7 +22,7 @@ from kormos_core.curvature import GAUSS_NEWTON, CheckedHVP, dense_hessian
 from kormos_core.data import reason_of
 from kormos_core.errors import UnsupportedError
 from kormos_core.objective.compiled import compile_on_graph
-from kormos_core.objective.faults import guarded
+from kormos_core.objective.faults import guarded, is_out_of_memory
 from kormos_core.objective.graph import Graph
 from kormos_core.objective.kinds import kinds_of, linearize
 from kormos_core.objective.numerics import Numerics
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kormos_core.backends import Forward, Product
     from kormos_core.protocols import Bounds
 
-__all__ = ["FunctionObjective", "allowed"]
+__all__ = ["FunctionObjective", "allowed_function"]
 
 _NO_SQUARES: Final = (
     "the solver needs residuals, and the function gives a single number. Allowed is a function "
@@ -47,7 +47,7 @@ _NO_SQUARES: Final = (
 )
 
 
-def allowed(wanted: str) -> str:
+def allowed_function(wanted: str) -> str:
     """Say how a function is to make what is wanted of it.
 
     Parameters
@@ -60,9 +60,10 @@ def allowed(wanted: str) -> str:
     str
         The beginning of a sentence.
     """
-    arrays = keras.config.backend() == "torch"  # it multiplies none with a tensor
-    constants = ", its NumPy constants made tensors by keras.ops.convert_to_tensor"
-    return f"Allowed is one that makes {wanted} of its tensor by keras.ops{constants * arrays}"
+    told = f"Allowed is one that makes {wanted} of its tensor by keras.ops"
+    if keras.config.backend() == "torch":  # it multiplies no array with a tensor
+        told += ", its NumPy constants made tensors by keras.ops.convert_to_tensor"
+    return told
 
 
 class _Function:
@@ -101,9 +102,12 @@ class _Function:
     def unusable(self, error: Exception, arrays: Any = None) -> UnsupportedError:
         """Return what to raise from an `error` in the function; there are no `arrays`."""
         del arrays
+        cure = allowed_function(self.wanted)
+        if is_out_of_memory(error):
+            cure = "Allowed is what the memory holds. Let it make less at a time"
         return UnsupportedError(
             f"the function cannot be evaluated: {type(error).__name__}: {reason_of(error)}. "
-            f"{allowed(self.wanted)}. Call it by itself on a tensor of shape (n,)."
+            f"{cure}. Call it by itself on a tensor of shape (n,)."
         )
 
 
@@ -191,9 +195,8 @@ class FunctionObjective(ResidualFace):
         self.counts = Counts()
         self.dtype = "float64"
         kind = _Residuals if squares else _Function
-        self._batch = kind(function, eager=numerics.eager)
+        self._batch = batch = kind(function, eager=numerics.eager)
         self._squares = squares
-        batch = self._batch
         self._compiled: dict[Hashable, Callable[..., Any]] = {}
         self._products: dict[str, Callable[..., NDArray[np.float64]]] = {}
         self._how = how = {
@@ -302,7 +305,7 @@ class FunctionObjective(ResidualFace):
     @cached_property
     def _residuals(self) -> Residuals:
         return Residuals(
-            self._batch.forward,
+            self._batch,
             lambda: [(1, Inputs((None, None, None), (), None))],
             self.size,
             penalty=None,

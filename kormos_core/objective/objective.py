@@ -240,7 +240,7 @@ class ModelObjective(ResidualFace):
         scale = penalty_scale(self.program.layout)
         self._penalty = scale if scale.any() else None
         return Residuals(
-            self.program.forward,
+            self.program,
             self.inputs,
             self.size,
             penalty=self._penalty,

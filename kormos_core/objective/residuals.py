@@ -7,13 +7,14 @@ direction (n,), ``u`` vector of the residuals' length (m,); all float64.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import keras
 import numpy as np
 
 from kormos_core.backends import compile_map, current_backend
 from kormos_core.errors import MemoryLimitError, UnsupportedError
+from kormos_core.objective.faults import Owner, guarded
 from kormos_core.objective.graph import EPSILON
 from kormos_core.objective.probes import few_samples, rounding, samples_stand_alone
 from kormos_core.objective.rows import (
@@ -152,14 +153,19 @@ class ResidualFace:
         raise UnsupportedError(message)
 
 
+class _Passes(Owner, Protocol):
+    def forward(self, inputs: Inputs) -> Forward:
+        """Return the forward pass of a batch."""
+
+
 @final
 class Residuals:
     """Residuals of a loss that is half a sum of squares, over the whole data.
 
     Parameters
     ----------
-    forward : callable
-        Gives the forward pass of a batch.
+    owner : Program or function
+        Gives the forward pass of a batch, and says what is wrong with it.
     batches : callable
         Gives number of samples and traced inputs of each batch.
     size : int
@@ -176,7 +182,7 @@ class Residuals:
 
     def __init__(
         self,
-        forward: Callable[[Inputs], Forward],
+        owner: _Passes,
         batches: Callable[[], Iterable[tuple[int, Inputs]]],
         size: int,
         *,
@@ -185,14 +191,15 @@ class Residuals:
         mean: bool,
         how: Mapping[str, bool],
     ) -> None:
-        self._forward, self._batches, self._counts, self._mean = forward, batches, counts, mean
+        self._forward, self._batches = owner.forward, batches
+        self._counts, self._mean = counts, mean
         self._point, self._penalty = np.zeros(size), penalty
         self._penalized = np.zeros(0, np.intp) if penalty is None else np.flatnonzero(penalty)
-        self._both = compile_map(self._residuals_and_scale, **how)
-        self._rows = compile_map(self._dense_rows, **how)
-        self._push = compile_map(self._pushed, **how)
-        self._pull = compile_map(self._pulled, **how)
-        self._square = compile_map(self._squared, **how)
+        self._both = guarded(compile_map(self._residuals_and_scale, **how), owner)
+        self._rows = guarded(compile_map(self._dense_rows, **how), owner)
+        self._push = guarded(compile_map(self._pushed, **how), owner)
+        self._pull = guarded(compile_map(self._pulled, **how), owner)
+        self._square = guarded(compile_map(self._squared, **how), owner)
 
     def _residuals_and_scale(self, x: Any, inputs: Inputs) -> tuple[Any, Any]:
         return scaled_residuals(*self._forward(inputs)(x))

@@ -74,6 +74,26 @@ class NaNs(Descent):
 
 
 @dataclass(frozen=True)
+class Plain(Descent):
+    """The same descent, with numbers of Python where tensors may be."""
+
+    def advance(self, graph, state):
+        return super().advance(graph, state) | {"status": 0}
+
+    def progress(self, state):
+        return super().progress(state)._replace(num_hvp=0)
+
+
+@dataclass(frozen=True)
+class Narrow(Descent):
+    """The same descent, which rounds its loss."""
+
+    def advance(self, graph, state):
+        after = super().advance(graph, state)
+        return after | {"f": ops.cast(after["f"], "float32")}
+
+
+@dataclass(frozen=True)
 class GivesUp(Descent):
     """The same descent, which makes three iterations and then an attempt without a step."""
 
@@ -296,6 +316,15 @@ def test_products_are_checked_ever_more_rarely_however_long_a_chunk_is():
     # before iterations 1, 2, 3, 5, 9 and 17; two gradients each
     assert objective.counts.value_and_grad == 21 + 2 * 6
     assert [row.number for row in notes.rows] == list(range(1, 21))
+
+
+def test_a_state_may_be_given_numbers_of_python():
+    np.testing.assert_array_equal(solve(method=Plain())[0].x, solve()[0].x)
+
+
+def test_a_state_of_another_precision_is_refused():
+    with pytest.raises(UnsupportedError, match=r"state's 'f' was float64, and .* float32\. Allow"):
+        solve(method=Narrow())
 
 
 def test_an_objective_that_cannot_be_traced_is_refused():

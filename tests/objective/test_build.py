@@ -179,7 +179,14 @@ def closing_over(model):
 
 @collecting
 @pytest.mark.parametrize(
-    "kind", ["dense", "batch_normalization", "simple_rnn", "added_sum", "closure"]
+    "kind",
+    [
+        "dense",
+        "batch_normalization",
+        pytest.param("simple_rnn", marks=pytest.mark.backends("tensorflow", "torch")),
+        "added_sum",
+        "closure",
+    ],
 )
 def test_a_model_is_freed_although_its_programs_are_kept(kind):
     case = make("dense" if kind == "closure" else kind)

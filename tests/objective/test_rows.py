@@ -26,7 +26,7 @@ from kormos_core.data import adapt
 from kormos_core.objective import FunctionObjective, Settings, build_objective, rows
 from kormos_core.objective.rows import BY_SAMPLES, DENSE
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 
 class Repeated(layers.Layer):

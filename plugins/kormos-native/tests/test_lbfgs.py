@@ -18,7 +18,7 @@ from kormos_core.objective import FunctionObjective
 from kormos_native.lbfgs import LBFGS
 from kormos_native.settings import quasi_newton
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 

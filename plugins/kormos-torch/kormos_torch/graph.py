@@ -1,4 +1,4 @@
-"""A closure as the objective of solvers that are written in `keras.ops`.
+"""A closure as the objective of solvers in the graph, written in `keras.ops` or in `ops`.
 
 They run eagerly here, on Keras's torch backend: the parameters are set to the tensor in hand
 before the closure is called. An evaluation that only makes products ready is not counted, as

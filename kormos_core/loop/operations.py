@@ -2,7 +2,9 @@
 
 Where a backend compiles loops they are those of Keras. Where it runs them as they stand, they
 do the same without what Keras does around each call, which takes several times as long as the
-call itself. A method that is written in these alone says so (`LoopMethod.uses_keras`).
+call itself: for tensors, and numbers beside them, that need no promotion. Other arguments of
+Keras's functions are taken, too, and cost what they cost there. A method that is written in
+these alone says so (`LoopMethod.uses_keras`).
 """
 
 from __future__ import annotations
