@@ -19,7 +19,7 @@ from kormos_core.objective.kinds import kinds_of
 from kormos_core.protocols import StopSolve
 from kormos_core.result import Status
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 FORWARD, REVERSE, GAUSS_NEWTON, DIFFERENCE = HVP_KINDS
 FIRST = next(iter(current_backend().hvp_kinds))  # what a backend does best

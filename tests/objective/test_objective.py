@@ -27,7 +27,7 @@ from kormos_core.errors import CurvatureWarning, UnsupportedError
 from kormos_core.objective import HESSIAN_LIMIT, FunctionObjective, Numerics
 from kormos_core.protocols import Objective
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ROUNDING = 1e-12
 DIFFERENCES = 1e-6  # steps of 1e-6 leave |g|/|Hv| * 1e-10, and third derivatives * 1e-12
@@ -130,7 +130,6 @@ def test_one_batch_of_arrays_is_passed_on_and_not_copied():
     assert all(a is b for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.backends("tensorflow", "torch")  # on JAX what is not compiled is rounded by Keras
 @pytest.mark.parametrize("name", ["dense", "masked_tokens", "two_in_two_out", "added_sum"])
 def test_eager_evaluation_is_compiled_evaluation(name):
     zoo = study(name)

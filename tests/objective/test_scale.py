@@ -7,7 +7,7 @@ from keras import layers
 from models import SAMPLES, Case, normal
 from oracles import RAGGED, objective_of, point_of
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 HALF = 2e-3  # rounding of float16, of which a gradient here has two or three
 

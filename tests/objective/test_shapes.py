@@ -9,7 +9,7 @@ from oracles import objective_of
 
 from kormos_core.errors import DataError, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 
 def linear(*units, loss="mse"):
@@ -78,7 +78,7 @@ def test_complex_inputs_of_a_real_model_are_refused():
         build(linear(1), normal(SAMPLES, 1), normal(SAMPLES, 3) + 1j)
 
 
-@pytest.mark.backends("tensorflow", "jax")  # Keras does not infer such shapes on torch
+@pytest.mark.backends("tensorflow")  # Keras does not infer such shapes on torch
 def test_complex_inputs_of_a_model_for_them_are_taken():
     inputs = keras.Input((3,), dtype="complex128")
     parts = layers.Lambda(lambda x: ops.concatenate([ops.real(x), ops.imag(x)], axis=-1))(inputs)

@@ -24,7 +24,7 @@ from training.problems import (
 import kormos
 from kormos_core.errors import BoundsError, UnsupportedError
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 X, Y = data()
 DESIGN = np.column_stack([X, np.ones(SAMPLES)])
@@ -326,7 +326,7 @@ def test_a_method_that_cannot_keep_constraints_refuses_them(method):
         line(method).fit(X, Y, verbose=0, constraints=CONSTRAINTS["dict"])
 
 
-@pytest.mark.backends("tensorflow", "jax")  # on torch SLSQP wanders until its limit
+@pytest.mark.backends("tensorflow")  # on torch SLSQP wanders until its limit
 @pytest.mark.parametrize("method", CONSTRAINED)
 def test_constraints_that_contradict_each_other_are_told(method):
     contradiction = [

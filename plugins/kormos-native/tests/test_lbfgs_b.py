@@ -14,7 +14,7 @@ from kormos_core.errors import UnsupportedError
 from kormos_native.lbfgs_b import LBFGSB
 from kormos_native.settings import quasi_newton
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 ops = keras.ops
 
