@@ -11,8 +11,6 @@ import kormos
 from kormos_core.errors import UnsupportedError
 from kormos_core.fit_statistics import FitStatistics
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")  # torch multiplies no arrays
-
 LM = "native:levenberg-marquardt"
 RNG = np.random.default_rng(0)
 

@@ -15,8 +15,6 @@ from kormos_core.errors import (
     UnsupportedError,
 )
 
-pytestmark = pytest.mark.backends("tensorflow", "jax")  # torch multiplies no arrays
-
 LM = "native:levenberg-marquardt"
 T = np.linspace(0.0, 4.0, 30)
 Y = 2.5 * np.exp(-1.3 * T) + 0.05 * np.cos(7.0 * T)

@@ -9,7 +9,7 @@ from oracles import differences, objective_of, point_of, quiet_hvp, relative
 
 from kormos_core.objective.noise import FrozenNoise, seed_variables
 
-pytestmark = pytest.mark.backends("tensorflow", "jax", "torch")
+pytestmark = pytest.mark.backends("tensorflow", "torch")
 
 NOISES = {
     "dropout": lambda: layers.Dropout(0.5),

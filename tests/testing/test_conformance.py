@@ -31,11 +31,11 @@ SHORT = {
 }
 
 # What iterates in Python is the same code on every backend: it is checked where nothing is
-# traced, which is quickest, but for what can be told of compiled functions alone. Our own
-# solvers are checked where they are compiled, and where they are not, as other operations run
-# there. Plugins for one backend alone check their own.
+# traced, which is quickest, but for what can be told of compiled functions alone; our own
+# solvers are fitted on every backend elsewhere, too. Plugins for one backend alone check their
+# own.
 BREADTH = {
-    "tensorflow": {"native", "tfp"},
+    "tensorflow": {"tfp"},
     "jax": set(),
     "torch": {"native", "scipy", "torch"},
 }
