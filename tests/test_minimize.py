@@ -449,10 +449,10 @@ def test_an_error_of_the_users_own_comes_out_as_it_is(solver):
 
     def distance(x):
         if next(calls, None) is None:
-            raise OwnError
+            raise OwnError("the user stops here")
         return keras.ops.sum(keras.ops.cosh(x))
 
-    with pytest.raises(OwnError):
+    with pytest.raises(OwnError, match="the user stops here"):
         kormos.minimize(distance, [1.0, 2.0], solver=solver)
 
 

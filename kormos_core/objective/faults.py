@@ -118,7 +118,11 @@ def guarded(function: Callable[[Any, Any], _T], owner: Owner) -> Callable[[Any, 
 
 
 def is_foreign(error: Exception, *, eager: bool) -> bool:
-    """Tell whether an error needs our words.
+    """Tell whether an error needs our words, as those of a backend and of Keras do.
+
+    What is traced raises all its errors wrapped or in the tracer's words. What runs as it is
+    written raises a user's own, which are to come out as they are; where torch runs so without
+    having been asked, exceptions that are built in count as torch's, which raises such.
 
     Parameters
     ----------
@@ -136,7 +140,6 @@ def is_foreign(error: Exception, *, eager: bool) -> bool:
     source = type(error).__module__.partition(".")[0]
     if eager:
         return source == backend.name
-    # what is not traced raises a user's own errors as they are, and torch's are built in
     return backend.compiles_loops or source in {"builtins", "keras", backend.name}
 
 
